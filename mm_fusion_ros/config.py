@@ -1,0 +1,360 @@
+"""All parameters: frozen dataclasses, loaded from YAML, checked, never silently repaired.
+
+Each field carries its description, unit and allowed range in its metadata, so that the ROS
+parameters, the YAML files and the documentation are made from this one place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from mm_fusion_ros.samples import Modality
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A parameter that cannot be used: names the field, the value and what is allowed."""
+
+
+def param(
+    default: Any,
+    description: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    unit: str = "",
+) -> Any:
+    """A dataclass field with its description, closed range or choices, and unit."""
+    return field(
+        default=default,
+        metadata={
+            "description": description,
+            "low": low,
+            "high": high,
+            "choices": choices,
+            "unit": unit,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """One sensor: its name, its kind, and when its samples are expected."""
+
+    name: str = param("", "name of the sensor, unique in one robot")
+    modality: str = param(
+        "camera", "kind of evidence", choices=tuple(modality.value for modality in Modality)
+    )
+    rate_hz: float = param(10.0, "nominal rate", low=0.01, high=1000.0, unit="Hz")
+    offset_ms: float = param(
+        0.0, "added to every stamp: known constant delay", low=-1000.0, high=1000.0, unit="ms"
+    )
+    tolerance_ms: float = param(
+        60.0, "farthest from the tick a sample may lie", low=0.0, high=10_000.0, unit="ms"
+    )
+    timeout_ms: float = param(
+        500.0, "after this age the source is stale", low=1.0, high=600_000.0, unit="ms"
+    )
+    required_frame: str = param("", "expected frame_id; empty accepts any")
+
+
+def default_sources() -> tuple[SourceConfig, ...]:
+    """One camera, one lidar, GPS, odometry and commands."""
+    return (
+        SourceConfig("camera", "camera", rate_hz=30.0, tolerance_ms=60.0, timeout_ms=500.0),
+        SourceConfig("lidar", "lidar", rate_hz=10.0, tolerance_ms=60.0, timeout_ms=500.0),
+        SourceConfig("gps", "gps", rate_hz=5.0, tolerance_ms=1000.0, timeout_ms=3000.0),
+        SourceConfig("odom", "odometry", rate_hz=30.0, tolerance_ms=200.0, timeout_ms=1000.0),
+        SourceConfig("command", "command", rate_hz=0.1, tolerance_ms=10_000.0, timeout_ms=60_000.0),
+    )
+
+
+@dataclass(frozen=True)
+class SyncConfig:
+    """The deadline synchronizer."""
+
+    anchor: str = param("lidar", "source whose arrival makes a tick")
+    deadline_ms: float = param(
+        40.0, "how long past its predicted time the anchor is waited for", low=0.0, high=1000.0,
+        unit="ms",
+    )  # fmt: skip
+    horizon_ms: float = param(
+        1000.0, "how far out of order a sample may come", low=0.0, high=60_000.0, unit="ms"
+    )
+    future_ms: float = param(
+        100.0, "how far ahead of the clock a stamp may lie", low=0.0, high=10_000.0, unit="ms"
+    )
+    jump_ms: float = param(
+        1000.0, "a clock that goes back by more than this resets everything", low=1.0,
+        high=60_000.0, unit="ms",
+    )  # fmt: skip
+    capacity: int = param(64, "samples kept for each source", low=2, high=10_000)
+    zero_stamp: str = param(
+        "reject", "what a stamp of 0 gets", choices=("reject", "arrival_time")
+    )
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """Camera input."""
+
+    max_pixels: int = param(
+        16_000_000, "larger images are refused before allocation", low=1, high=200_000_000
+    )
+    min_height: int = param(32, "smaller images are refused", low=1, high=10_000, unit="px")
+
+
+@dataclass(frozen=True)
+class LidarConfig:
+    """Lidar input."""
+
+    max_points: int = param(
+        1_000_000, "larger clouds are refused before allocation", low=1, high=20_000_000
+    )
+    min_range_m: float = param(0.5, "nearer points are dropped", low=0.0, high=10.0, unit="m")
+    max_range_m: float = param(60.0, "farther points are dropped", low=1.0, high=500.0, unit="m")
+    intensity_scale: float = param(
+        0.0, "divides intensities; 0 finds 1, 255 or 65535 from the data", low=0.0, high=100_000.0
+    )
+
+
+@dataclass(frozen=True)
+class GpsConfig:
+    """GPS input."""
+
+    default_sigma_m: float = param(
+        2.5, "sigma where the receiver declares none or zero", low=0.01, high=1000.0, unit="m"
+    )
+
+
+@dataclass(frozen=True)
+class CommandConfig:
+    """Command input."""
+
+    max_length: int = param(256, "longer texts are refused", low=1, high=4096)
+    time_to_live_s: float = param(
+        120.0, "a command is forgotten after this", low=1.0, high=86_400.0, unit="s"
+    )
+
+
+@dataclass(frozen=True)
+class PerceptionConfig:
+    """Detector and its runtime."""
+
+    model: str = param("", "model folder; empty takes the weights that ship")
+    backend: str = param("onnxruntime", "inference backend", choices=("onnxruntime",))
+    threads: int = param(2, "threads of one network run", low=1, high=64)
+    score_threshold: float = param(0.1, "objects less probable are not output", low=0.0, high=1.0)
+    max_objects: int = param(64, "objects of one tick", low=1, high=1000)
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """Ids and velocities."""
+
+    gate_m: float = param(
+        2.5, "farthest an object may be from its track", low=0.1, high=20.0, unit="m"
+    )
+    keep_s: float = param(
+        1.0, "a track unseen for this long is dropped", low=0.0, high=60.0, unit="s"
+    )
+
+
+@dataclass(frozen=True)
+class LocalizationConfig:
+    """Error-state filter over odometry and GPS."""
+
+    gate_probability: float = param(
+        0.997, "chi-square gate on fixes: probability mass inside", low=0.5, high=0.999999
+    )
+    lidar_odometry: str = param(
+        "auto", "kiss-icp odometry: where no odometry comes, always, or never",
+        choices=("auto", "always", "never"),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class GroundingConfig:
+    """From command to target."""
+
+    stand_off_m: float = param(
+        1.5, "distance kept from the object's edge", low=0.1, high=20.0, unit="m"
+    )
+    min_probability: float = param(0.5, "less probable objects are no target", low=0.0, high=1.0)
+    resend_m: float = param(
+        0.25, "a target is sent again when it moved by more", low=0.0, high=10.0, unit="m"
+    )
+    lost_s: float = param(
+        2.0, "a locked object may go unseen this long", low=0.0, high=600.0, unit="s"
+    )
+    expiry_s: float = param(1.0, "a target is valid this long", low=0.1, high=60.0, unit="s")
+
+
+@dataclass(frozen=True)
+class ObstaclesConfig:
+    """The occupancy grid."""
+
+    size_m: float = param(40.0, "edge of the square grid", low=2.0, high=200.0, unit="m")
+    resolution_m: float = param(0.25, "edge of a cell", low=0.02, high=2.0, unit="m")
+    min_height_m: float = param(
+        0.25, "lower returns are ground", low=-1.0, high=5.0, unit="m"
+    )
+    max_height_m: float = param(
+        2.2, "higher returns pass overhead", low=0.1, high=20.0, unit="m"
+    )
+
+
+@dataclass(frozen=True)
+class FusionConfig:
+    """Everything, one section for each room."""
+
+    sources: tuple[SourceConfig, ...] = field(default_factory=default_sources)
+    sync: SyncConfig = field(default_factory=SyncConfig)
+    camera: CameraConfig = field(default_factory=CameraConfig)
+    lidar: LidarConfig = field(default_factory=LidarConfig)
+    gps: GpsConfig = field(default_factory=GpsConfig)
+    command: CommandConfig = field(default_factory=CommandConfig)
+    perception: PerceptionConfig = field(default_factory=PerceptionConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    localization: LocalizationConfig = field(default_factory=LocalizationConfig)
+    grounding: GroundingConfig = field(default_factory=GroundingConfig)
+    obstacles: ObstaclesConfig = field(default_factory=ObstaclesConfig)
+
+    def source(self, name: str) -> SourceConfig:
+        """The source of that name.
+
+        Raises:
+            KeyError: no such source is configured.
+        """
+        for source in self.sources:
+            if source.name == name:
+                return source
+        raise KeyError(f"no source {name!r}; configured: {[s.name for s in self.sources]}")
+
+
+def load(path: str | Path) -> FusionConfig:
+    """Reads a YAML file whose section names are the field names of `FusionConfig`.
+
+    Raises:
+        ConfigError: unknown section or field, wrong type, or value out of range.
+        OSError: the file cannot be read.
+    """
+    with open(path, encoding="utf-8") as stream:
+        content = yaml.safe_load(stream) or {}
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"{path}: expected sections, got {type(content).__name__}")
+    return from_dict(content)
+
+
+def from_dict(content: Mapping[str, Any]) -> FusionConfig:
+    """A checked configuration from nested dictionaries; what is absent keeps its default.
+
+    Raises:
+        ConfigError: unknown section or field, wrong type, or value out of range.
+    """
+    sections = {f.name: f for f in dataclasses.fields(FusionConfig)}
+    values: dict[str, Any] = {}
+    for name, section in content.items():
+        if name not in sections:
+            raise ConfigError(f"unknown section {name!r}; known: {', '.join(sections)}")
+        if name == "sources":
+            if not isinstance(section, list):
+                raise ConfigError("sources: expected a list of sensors")
+            values[name] = tuple(
+                build(SourceConfig, item, f"sources[{index}]") for index, item in enumerate(section)
+            )
+        else:
+            kind = typing.get_type_hints(FusionConfig)[name]
+            values[name] = build(kind, section or {}, name)
+    return check(FusionConfig(**values))
+
+
+def build(kind: type[T], content: Mapping[str, Any], where: str) -> T:
+    """One section from a dictionary.
+
+    Raises:
+        ConfigError: unknown field, wrong type, or value out of range.
+    """
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"{where}: expected fields, got {type(content).__name__}")
+    known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for name in content:
+        if name not in known:
+            raise ConfigError(f"{where}: unknown field {name!r}; known: {', '.join(known)}")
+    hints = typing.get_type_hints(kind)
+    values = {
+        name: checked_value(f"{where}.{name}", known[name], hints[name], value)
+        for name, value in content.items()
+    }
+    return kind(**values)
+
+
+def checked_value(where: str, entry: Any, kind: type, value: Any) -> Any:
+    """The value as its field's type, if it is allowed.
+
+    Args:
+        where: dotted name for the message.
+        entry: the dataclass field, made by `param`.
+        kind: the field's type.
+        value: what was given.
+
+    Raises:
+        ConfigError: wrong type, out of range, or none of the choices.
+    """
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ConfigError(
+            f"{where} = {value!r}: expected {kind.__name__}, got {type(value).__name__}"
+        )
+    low, high = entry.metadata.get("low"), entry.metadata.get("high")
+    choices = entry.metadata.get("choices", ())
+    if choices and value not in choices:
+        raise ConfigError(f"{where} = {value!r}: allowed are {', '.join(choices)}")
+    # The comparison is written so that NaN fails it.
+    if low is not None and not (low <= value <= high):
+        unit = entry.metadata.get("unit", "")
+        raise ConfigError(f"{where} = {value!r}: allowed is {low} to {high} {unit}".rstrip())
+    return value
+
+
+def check(config: FusionConfig) -> FusionConfig:
+    """What no single field can say: unique names, an anchor that exists.
+
+    Raises:
+        ConfigError: the sections contradict each other.
+    """
+    names = [source.name for source in config.sources]
+    for name in names:
+        if not name:
+            raise ConfigError("sources: a source has no name")
+        if names.count(name) > 1:
+            raise ConfigError(f"sources: the name {name!r} is used twice; names must be unique")
+    anchor = config.sync.anchor
+    if anchor not in names:
+        raise ConfigError(f"sync.anchor = {anchor!r}: no such source; configured: {names}")
+    if config.obstacles.min_height_m >= config.obstacles.max_height_m:
+        raise ConfigError(
+            f"obstacles.min_height_m = {config.obstacles.min_height_m}: "
+            f"allowed is below obstacles.max_height_m = {config.obstacles.max_height_m}"
+        )
+    return config
+
+
+def parameters(config: FusionConfig) -> Iterator[tuple[str, Any, Any]]:
+    """Every scalar parameter as (dotted name, value, dataclass field); sources not included."""
+    for section in dataclasses.fields(config):
+        if section.name == "sources":
+            continue
+        value = getattr(config, section.name)
+        for entry in dataclasses.fields(value):
+            yield f"{section.name}.{entry.name}", getattr(value, entry.name), entry
