@@ -111,6 +111,9 @@ class CameraConfig:
         16_000_000, "larger images are refused before allocation", low=1, high=200_000_000
     )
     min_height: int = param(32, "smaller images are refused", low=1, high=10_000, unit="px")
+    rectified: bool = param(
+        False, "images come rectified: take P of CameraInfo and no distortion, instead of K and D"
+    )
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,10 @@ class LidarConfig:
     intensity_scale: float = param(
         0.0, "divides intensities; 0 finds 1, 255 or 65535 from the data", low=0.0, high=100_000.0
     )
+    time_unit: str = param(
+        "auto", "unit of a per-point time field; auto finds it from the data",
+        choices=("auto", "s", "ms", "us", "ns"),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -137,6 +144,24 @@ class GpsConfig:
 
 
 @dataclass(frozen=True)
+class OdometryConfig:
+    """Odometry input: sigmas of the axes for which a message declares zero."""
+
+    default_position_sigma_m: float = param(
+        0.1, "sigma of an undeclared position axis", low=0.0001, high=1000.0, unit="m"
+    )
+    default_angle_sigma_rad: float = param(
+        0.05, "sigma of an undeclared angle", low=0.0001, high=4.0, unit="rad"
+    )
+    default_velocity_sigma_mps: float = param(
+        0.1, "sigma of an undeclared velocity axis", low=0.0001, high=100.0, unit="m/s"
+    )
+    default_rate_sigma_radps: float = param(
+        0.05, "sigma of an undeclared rotation rate", low=0.0001, high=10.0, unit="rad/s"
+    )
+
+
+@dataclass(frozen=True)
 class CommandConfig:
     """Command input."""
 
@@ -144,6 +169,7 @@ class CommandConfig:
     time_to_live_s: float = param(
         120.0, "a command is forgotten after this", low=1.0, high=86_400.0, unit="s"
     )
+    max_per_second: int = param(5, "more commands within a second are refused", low=1, high=1000)
 
 
 @dataclass(frozen=True)
@@ -211,6 +237,17 @@ class ObstaclesConfig:
     max_height_m: float = param(
         2.2, "higher returns pass overhead", low=0.1, high=20.0, unit="m"
     )
+    max_slope: float = param(
+        0.2, "steepest ground, rise over run; what rises faster stands on the ground", low=0.0,
+        high=2.0,
+    )  # fmt: skip
+    min_points: int = param(2, "returns that make a cell occupied", low=1, high=1000)
+    footprint_length_m: float = param(
+        1.0, "the robot's own length about base_link: always free", low=0.0, high=20.0, unit="m"
+    )
+    footprint_width_m: float = param(
+        0.8, "the robot's own width about base_link: always free", low=0.0, high=20.0, unit="m"
+    )
 
 
 @dataclass(frozen=True)
@@ -222,6 +259,7 @@ class FusionConfig:
     camera: CameraConfig = field(default_factory=CameraConfig)
     lidar: LidarConfig = field(default_factory=LidarConfig)
     gps: GpsConfig = field(default_factory=GpsConfig)
+    odometry: OdometryConfig = field(default_factory=OdometryConfig)
     command: CommandConfig = field(default_factory=CommandConfig)
     perception: PerceptionConfig = field(default_factory=PerceptionConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
