@@ -1,0 +1,85 @@
+"""Camera: image -> features with a depth of their own -> lifted onto the grid -> features there."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mm_fusion_ros.model.blocks import Pyramid, convolution
+from mm_fusion_ros.perception.grid import CELLS, LIFT_HEIGHTS_M
+
+IMAGE_FEATURES = 24
+STRIDE = 4
+
+
+class CameraEncoder(nn.Module):
+    """One image to features at a quarter of its resolution, and how far away each pixel is.
+
+    The depth (mean and scale of a Laplace distribution over log-depth) is learned from lidar
+    points projected into the image, so it needs no labels.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(convolution(3, 16, stride=2), convolution(16, 32, stride=2))
+        self.pyramid = Pyramid((32, 48, 96, 96), (1, 2, 2, 1))
+        self.features = nn.Conv2d(32, IMAGE_FEATURES, 1)
+        self.depth = nn.Conv2d(32, 2, 1)
+        nn.init.constant_(self.depth.bias[0], 2.3)  # type: ignore[index,arg-type]
+        nn.init.constant_(self.depth.bias[1], -1.0)  # type: ignore[index,arg-type]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Encodes images.
+
+        Args:
+            image: (N, 3, 288, 384) float, RGB 0..255.
+
+        Returns:
+            (N, IMAGE_FEATURES + 2, 72, 96): features, mean and log-scale of log-depth.
+        """
+        x = self.pyramid(self.stem(image * (1.0 / 127.5) - 1.0))
+        depth = self.depth(x)
+        scale = depth[:, 1:].clamp(-4.0, 1.0)
+        return torch.cat([self.features(x), depth[:, :1], scale], dim=1)
+
+
+class CameraGrid(nn.Module):
+    """Features of any number of images to features on the grid."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        heights = len(LIFT_HEIGHTS_M)
+        self.reduce = convolution(heights * (IMAGE_FEATURES + 1), channels, kernel=1)
+        self.pyramid = Pyramid((channels, 48, 96), (0, 1, 2))
+
+    def forward(self, lifted: Tensor) -> Tensor:
+        """(B, heights * (IMAGE_FEATURES + 1), CELLS, CELLS) to (B, channels, CELLS, CELLS)."""
+        return self.pyramid(self.reduce(lifted))  # type: ignore[no-any-return]
+
+
+def lift(features: Tensor, sampling: Tensor, log_depth: Tensor, valid: Tensor) -> Tensor:
+    """Samples each image's features where the cells project to (lifting by projection).
+
+    A feature counts in a cell as far as the pixel's own depth agrees with the cell's, which is
+    what keeps a car from being smeared along its whole ray.
+
+    Args:
+        features: (N, IMAGE_FEATURES + 2, h, w), from `CameraEncoder`.
+        sampling, log_depth, valid: (N, heights * CELLS, CELLS[, 2]), from `lift_geometry`.
+
+    Returns:
+        (N, heights * (IMAGE_FEATURES + 1), CELLS, CELLS): gated features and the gate itself.
+    """
+    count = features.shape[0]
+    sampled = nn.functional.grid_sample(
+        features, sampling, mode="bilinear", padding_mode="zeros", align_corners=False
+    )  # (N, F + 2, heights * CELLS, CELLS)
+    content = sampled[:, :IMAGE_FEATURES]
+    mean = sampled[:, IMAGE_FEATURES : IMAGE_FEATURES + 1]
+    scale = sampled[:, IMAGE_FEATURES + 1 :].exp()
+    gate = torch.exp(-(log_depth.unsqueeze(1) - mean).abs() / (scale + 0.05)) * valid.unsqueeze(1)
+    # A part of each feature passes whatever the depth says: a wrong depth must not blind the grid.
+    gated = torch.cat([content * (0.3 + gate) * valid.unsqueeze(1), gate], dim=1)
+    heights = len(LIFT_HEIGHTS_M)
+    gated = gated.reshape(count, IMAGE_FEATURES + 1, heights, CELLS, CELLS)
+    return gated.transpose(1, 2).reshape(count, heights * (IMAGE_FEATURES + 1), CELLS, CELLS)

@@ -1,0 +1,90 @@
+"""The whole network on one page: encode each modality, lift, fuse, and answer three times.
+
+Each modality also answers alone; those answers train the encoders, and are what the fused answer
+is held against.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mm_fusion_ros.model.encoders.camera import CameraEncoder, CameraGrid, lift
+from mm_fusion_ros.model.encoders.lidar import LidarEncoder
+from mm_fusion_ros.model.fusion.masked import MaskedFusion
+from mm_fusion_ros.model.heads import DetectionHead
+from mm_fusion_ros.perception.grid import CELLS, LIFT_HEIGHTS_M
+
+CHANNELS = 32
+FUSED_CHANNELS = 40
+
+
+@dataclass
+class CameraBatch:
+    """The images of a batch, any number for each sample.
+
+    Attributes:
+        image: (N, 3, 288, 384) float, RGB 0..255.
+        sampling, log_depth, valid: (N, heights * CELLS, CELLS[, 2]), from `lift_geometry`.
+        sample: (N,) int64, which sample of the batch each image belongs to.
+        batch: number of samples.
+    """
+
+    image: Tensor
+    sampling: Tensor
+    log_depth: Tensor
+    valid: Tensor
+    sample: Tensor
+    batch: int
+
+
+def coverage(valid: Tensor) -> Tensor:
+    """(N, heights * CELLS, CELLS) to (N, 1, CELLS, CELLS): 1 where any height is seen."""
+    heights = valid.reshape(valid.shape[0], len(LIFT_HEIGHTS_M), CELLS, CELLS)
+    return heights.amax(dim=1, keepdim=True)
+
+
+class FusionNet(nn.Module):
+    """Camera and lidar encoders, the fusion, and a head for each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.camera_encoder = CameraEncoder()
+        self.camera_grid = CameraGrid(CHANNELS)
+        self.lidar_encoder = LidarEncoder(CHANNELS)
+        self.fusion = MaskedFusion(CHANNELS, FUSED_CHANNELS)
+        self.camera_head = DetectionHead(CHANNELS)
+        self.lidar_head = DetectionHead(CHANNELS)
+        self.fused_head = DetectionHead(FUSED_CHANNELS)
+
+    def camera(self, batch: CameraBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Grid features, which cells are covered, and the image features they came from."""
+        features = self.camera_encoder(batch.image)
+        lifted = lift(features, batch.sampling, batch.log_depth, batch.valid)
+        seen = coverage(batch.valid)
+        # Mean over the cameras that see a cell.
+        total = lifted.new_zeros((batch.batch, *lifted.shape[1:]))
+        count = seen.new_zeros((batch.batch, *seen.shape[1:]))
+        total = total.index_add(0, batch.sample, lifted)
+        count = count.index_add(0, batch.sample, seen)
+        grid: Tensor = self.camera_grid(total / count.clamp(min=1.0))
+        return grid, count.clamp(max=1.0), features
+
+    def lidar(self, raster: Tensor) -> Tensor:
+        """Grid features of (B, LIDAR_CHANNELS, RASTER, RASTER)."""
+        features: Tensor = self.lidar_encoder(raster)
+        return features
+
+    def fuse(self, camera: Tensor, lidar: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Output maps and shares; see `MaskedFusion`."""
+        fused, share = self.fusion(camera, lidar, present)
+        return self.fused_head(fused), share
+
+
+def present_map(covered: Tensor, has_camera: Tensor, has_lidar: Tensor) -> Tensor:
+    """(B, 2, CELLS, CELLS) from the camera's coverage and (B,) flags."""
+    camera = covered * has_camera.view(-1, 1, 1, 1)
+    lidar = torch.ones_like(covered) * has_lidar.view(-1, 1, 1, 1)
+    return torch.cat([camera, lidar], dim=1)

@@ -1,0 +1,31 @@
+"""From features on the grid to the output maps (centre-based detection, Yin et al., 2021)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from mm_fusion_ros.model.blocks import convolution
+from mm_fusion_ros.perception import maps
+
+
+class DetectionHead(nn.Module):
+    """Every modality has one, and so has the fusion; the layout is `perception.maps`."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.shared = convolution(channels, channels, kernel=1)
+        self.output = nn.Conv2d(channels, maps.CHANNELS, 1)
+        with torch.no_grad():
+            bias = self.output.bias
+            assert bias is not None
+            bias.zero_()
+            # Objects are rare: start every class at a probability of one in a hundred.
+            bias[maps.CLASS] = -math.log(99.0)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, channels, CELLS, CELLS) to (B, maps.CHANNELS, CELLS, CELLS)."""
+        result: Tensor = self.output(self.shared(features))
+        return result

@@ -1,0 +1,181 @@
+"""Output maps -> objects: peaks, boxes, calibrated probabilities, covariances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mm_fusion_ros.outputs import CLASSES, COLOURS, UNKNOWN_COLOUR, FusedObject
+from mm_fusion_ros.perception import maps
+from mm_fusion_ros.perception.grid import CELL_M, cell_centres
+from mm_fusion_ros.samples import Float
+
+LOG_VARIANCE_RANGE = (-7.0, 4.0)
+MIN_SEPARATION_M = 0.4
+"""Two objects are never nearer than this."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Corrections found on the validation scenes, for one subset of sensors.
+
+    Attributes:
+        class_scale, class_bias: probability = sigmoid(scale * logit + bias) (Platt, 1999).
+        colour_temperature: divides the colour logits (Guo et al., 2017).
+        variance_scale: multiplies the variances along the ray, across it and of z.
+        unknown_below: a colour less probable than this is "unknown".
+    """
+
+    class_scale: float = 1.0
+    class_bias: float = 0.0
+    colour_temperature: float = 1.0
+    variance_scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    unknown_below: float = 0.3
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, object]) -> Calibration:
+        """From a manifest's entry; unknown keys raise TypeError."""
+        values = dict(content)
+        if "variance_scale" in values:
+            values["variance_scale"] = tuple(values["variance_scale"])  # type: ignore[arg-type]
+        return cls(**values)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """One object with the cell it was read from and what calibration needs.
+
+    Attributes:
+        logit: raw class logit.
+        colour_logits: (colours,) raw.
+        cell: indices along x and y.
+        log_variance: (3,) raw: along the ray, across it, z.
+    """
+
+    object: FusedObject
+    logit: float
+    colour_logits: NDArray[np.float32]
+    cell: tuple[int, int]
+    log_variance: NDArray[np.float32] = field(default_factory=lambda: np.zeros(3, np.float32))
+
+
+def sigmoid(logit: float) -> float:
+    """The logistic function."""
+    return float(1.0 / (1.0 + np.exp(-logit)))
+
+
+def softmax(logits: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Probabilities over the last axis."""
+    shifted = np.exp(logits - logits.max())
+    return shifted / shifted.sum()  # type: ignore[no-any-return]
+
+
+def covariance(log_variance: NDArray[np.floating], x: float, y: float, scale: Float) -> Float:
+    """The (3, 3) covariance [m^2] in base_link of a centre at x, y [m] seen from base_link.
+
+    The variances are predicted along and across the ray, because that is how sensors err.
+    """
+    variance = np.exp(np.clip(log_variance, *LOG_VARIANCE_RANGE)).astype(np.float64) * scale
+    radius = max(float(np.hypot(x, y)), 1e-3)
+    cosine, sine = x / radius, y / radius
+    turn = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+    result: Float = turn @ np.diag(variance) @ turn.T
+    return result
+
+
+def peaks(heat: NDArray[np.float32], threshold: float, limit: int) -> NDArray[np.int64]:
+    """The (k, 3) class, x and y indices of local maxima above a logit, strongest first.
+
+    A peak is a cell that no neighbour of its own class exceeds.
+    """
+    candidates = np.argwhere(heat > threshold)
+    if len(candidates) == 0:
+        return candidates
+    padded = np.pad(heat, ((0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
+    kind, x, y = candidates.T
+    value = heat[kind, x, y]
+    highest = np.full(len(candidates), -np.inf, np.float32)
+    for dx in range(3):
+        for dy in range(3):
+            highest = np.maximum(highest, padded[kind, x + dx, y + dy])
+    chosen = candidates[value >= highest]
+    values = value[value >= highest]
+    # A stable sort: equal peaks keep the order of the grid, so that replays agree.
+    order = np.argsort(-values, kind="stable")[:limit]
+    return chosen[order]
+
+
+def decode(
+    output: NDArray[np.float32],
+    calibration: Calibration,
+    score_threshold: float,
+    max_objects: int,
+) -> list[Detection]:
+    """Objects in one set of maps, most probable first.
+
+    Args:
+        output: (maps.CHANNELS, CELLS, CELLS).
+        calibration: of the sensors that made it.
+        score_threshold: least calibrated class probability.
+        max_objects: at most so many.
+    """
+    probability = min(max(score_threshold, 1e-6), 1.0 - 1e-6)
+    logit = (np.log(probability / (1 - probability)) - calibration.class_bias) / max(
+        calibration.class_scale, 1e-6
+    )
+    centres = cell_centres()
+    scale = np.asarray(calibration.variance_scale)
+    found: list[Detection] = []
+    # At most a few hundred peaks, not cells.
+    for kind, ix, iy in peaks(output[maps.CLASS], float(logit), 4 * max_objects):
+        column = output[:, ix, iy]
+        offset = np.clip(column[maps.OFFSET], -3.0 * CELL_M, 3.0 * CELL_M)
+        x, y = float(centres[ix] + offset[0]), float(centres[iy] + offset[1])
+        size = np.exp(np.clip(column[maps.SIZE], -3.0, 3.0)).astype(np.float64)
+        if _too_near(found, x, y, float(min(size[0], size[1]))):
+            continue
+        colours = softmax(column[maps.COLOUR] / calibration.colour_temperature)
+        best = int(np.argmax(colours))
+        known = float(colours[best]) >= calibration.unknown_below
+        sine, cosine = column[maps.YAW]
+        item = FusedObject(
+            track_id=-1,
+            class_name=CLASSES[kind],
+            class_probability=sigmoid(
+                calibration.class_scale * float(column[kind]) + calibration.class_bias
+            ),
+            colour=COLOURS[best] if known else UNKNOWN_COLOUR,
+            colour_probability=float(colours[best]) if known else 0.0,
+            centre=np.array([x, y, float(column[maps.HEIGHT][0])]),
+            size=size,
+            yaw=float(np.arctan2(sine, cosine) / 2.0),
+            velocity=np.zeros(3),
+            position_covariance=covariance(column[maps.LOG_VARIANCE], x, y, scale),
+        )
+        found.append(
+            Detection(
+                item,
+                float(column[kind]),
+                column[maps.COLOUR].copy(),
+                (int(ix), int(iy)),
+                column[maps.LOG_VARIANCE].copy(),
+            )
+        )
+        if len(found) == max_objects:
+            break
+    return found
+
+
+def _too_near(found: list[Detection], x: float, y: float, width: float) -> bool:
+    """Whether a stronger detection already stands here: boxes of two objects do not overlap."""
+    for other in found:
+        centre, size = other.object.centre, other.object.size
+        reach = max(MIN_SEPARATION_M, 0.45 * (width + float(min(size[0], size[1]))) * 0.9)
+        if (centre[0] - x) ** 2 + (centre[1] - y) ** 2 < reach**2:
+            return True
+    return False
+
+

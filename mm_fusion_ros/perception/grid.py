@@ -1,0 +1,137 @@
+"""The bird's-eye grid: where its cells are, how points fill it, where cameras see it.
+
+The grid is square, centred on base_link and aligned with it: the first array axis runs along x
+(forward), the second along y (left), and index 0 is the most negative end. All modalities meet on
+the *cells*; the lidar is rasterised finer, because small objects need it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mm_fusion_ros.geometry import inverse
+from mm_fusion_ros.samples import Float
+
+EXTENT_M = 40.0
+"""The grid covers -EXTENT_M to +EXTENT_M along both axes."""
+RASTER = 256
+"""Cells along an edge of the lidar raster (0.3125 m each)."""
+CELLS = 128
+"""Cells along an edge of the feature and output grid (0.625 m each)."""
+CELL_M = 2.0 * EXTENT_M / CELLS
+HEIGHT_EDGES_M = (-0.4, 0.15, 0.4, 0.7, 1.0, 1.4, 1.8, 2.4, 4.0)
+"""Edges of the height slices above base_link."""
+LIDAR_CHANNELS = len(HEIGHT_EDGES_M) - 1 + 4
+"""Slices, then highest and lowest point, mean intensity and density."""
+LIFT_HEIGHTS_M = (0.3, 1.1)
+"""Heights above base_link at which the cells are projected into the images."""
+NEAREST_M = 0.3
+"""Points nearer to a camera than this are not projected."""
+
+_DENSITY = np.log1p(np.arange(64, dtype=np.float32)) / np.float32(np.log(64.0))
+
+
+def cell_centres() -> NDArray[np.float32]:
+    """(CELLS,) coordinate of each cell's centre along an axis [m]."""
+    return ((np.arange(CELLS) + 0.5) * CELL_M - EXTENT_M).astype(np.float32)
+
+
+def rasterize(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Points as a dense image that plain convolutions can read.
+
+    Args:
+        points: (N, 4) float32, x y z [m] in base_link, intensity [0..1]; all finite.
+
+    Returns:
+        (LIDAR_CHANNELS, RASTER, RASTER) float32: for each height slice the logarithmic count of
+        points (0..1), then highest and lowest point [m / 4], mean intensity, logarithmic count.
+    """
+    scale = RASTER / (2.0 * EXTENT_M)
+    ix = np.floor((points[:, 0] + EXTENT_M) * scale).astype(np.int32)
+    iy = np.floor((points[:, 1] + EXTENT_M) * scale).astype(np.int32)
+    z = points[:, 2]
+    inside = (ix >= 0) & (ix < RASTER) & (iy >= 0) & (iy < RASTER)
+    inside &= (z >= HEIGHT_EDGES_M[0]) & (z < HEIGHT_EDGES_M[-1])
+    flat = ix[inside].astype(np.intp) * RASTER + iy[inside]
+    z, intensity = z[inside], points[inside, 3]
+    area = RASTER * RASTER
+    slices = len(HEIGHT_EDGES_M) - 1
+
+    # Everything below touches only the cells that hold points, never the whole raster.
+    raster = np.zeros((LIDAR_CHANNELS, area), dtype=np.float32)
+    edges = np.asarray(HEIGHT_EDGES_M, dtype=np.float32)
+    sliced = (np.searchsorted(edges, z, side="right") - 1) * area + flat
+    counts = np.bincount(sliced, minlength=slices * area)
+    raster.reshape(-1)[sliced] = _DENSITY[np.minimum(counts[sliced], 63)]
+
+    highest, lowest = raster[slices], raster[slices + 1]
+    highest[flat], lowest[flat] = -np.inf, np.inf
+    np.maximum.at(highest, flat, z * np.float32(0.25))
+    np.minimum.at(lowest, flat, z * np.float32(0.25))
+    total = np.bincount(flat, minlength=area)[flat]
+    summed = np.bincount(flat, weights=intensity, minlength=area)[flat]
+    raster[slices + 2, flat] = summed / total
+    raster[slices + 3, flat] = _DENSITY[np.minimum(total, 63)]
+    return raster.reshape(LIDAR_CHANNELS, RASTER, RASTER)
+
+
+@dataclass(frozen=True, eq=False)
+class LiftGeometry:
+    """Where one camera sees the cells: heights stacked along the first axis.
+
+    Attributes:
+        sampling: (len(LIFT_HEIGHTS_M) * CELLS, CELLS, 2) float32, x y in -1..1 over the image, as
+            `grid_sample` (align_corners=False) takes them; 2 (outside) where not seen.
+        log_depth: (len(LIFT_HEIGHTS_M) * CELLS, CELLS) float32, natural log of the depth [m].
+        valid: (len(LIFT_HEIGHTS_M) * CELLS, CELLS) float32, 1 where the camera sees the cell.
+    """
+
+    sampling: NDArray[np.float32]
+    log_depth: NDArray[np.float32]
+    valid: NDArray[np.float32]
+
+
+def _cell_points() -> NDArray[np.float32]:
+    centres = cell_centres()
+    heights = np.asarray(LIFT_HEIGHTS_M, dtype=np.float32)
+    z, x, y = np.meshgrid(heights, centres, centres, indexing="ij")
+    return np.stack([x, y, z], axis=-1).reshape(-1, 3)
+
+
+_CELL_POINTS = _cell_points()
+
+
+def lift_geometry(
+    intrinsics: Float,
+    base_from_camera: Float,
+    region: tuple[float, float, float, float],
+    image_size: tuple[int, int],
+) -> LiftGeometry:
+    """Projects the grid's cells into one image (lifting by projection).
+
+    Args:
+        intrinsics: (3, 3) K of the prepared image [pixels], pixel centres at integers.
+        base_from_camera: (4, 4), camera at its own stamp to base_link **at the tick**.
+        region: x0 y0 x1 y1 [pixels], the part of the image that holds picture, not padding.
+        image_size: width, height of the prepared image [pixels].
+    """
+    width, height = image_size
+    matrix = (intrinsics @ inverse(base_from_camera)[:3]).astype(np.float32)
+    projected = _CELL_POINTS @ matrix[:, :3].T + matrix[:, 3]
+    depth = projected[:, 2]
+    safe = np.maximum(depth, np.float32(NEAREST_M))
+    u = projected[:, 0] / safe
+    v = projected[:, 1] / safe
+    x0, y0, x1, y1 = region
+    valid = (depth > NEAREST_M) & (u > x0 - 0.5) & (u < x1 - 0.5) & (v > y0 - 0.5) & (v < y1 - 0.5)
+    sampling = np.stack([(u + 0.5) * (2.0 / width) - 1.0, (v + 0.5) * (2.0 / height) - 1.0], -1)
+    sampling[~valid] = 2.0
+    rows = len(LIFT_HEIGHTS_M) * CELLS
+    return LiftGeometry(
+        sampling.reshape(rows, CELLS, 2).astype(np.float32),
+        np.log(safe).reshape(rows, CELLS),
+        valid.reshape(rows, CELLS).astype(np.float32),
+    )

@@ -1,0 +1,163 @@
+"""Scenes on disk: generated once, read many times.
+
+Rendering beside training would halve both, so each scene is kept as one small file: its images as
+JPEG, its points in base_link as float16, its labels as arrays.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from mm_fusion_ros.geometry import apply
+from mm_fusion_ros.outputs import CLASSES, COLOURS
+from mm_fusion_ros.samples import Float
+
+TRAIN_SEEDS = range(0, 100_000)
+VALIDATION_SEEDS = range(100_000, 101_000)
+IMAGE_SIZE = (384, 288)
+"""Width and height at which scenes are rendered: the camera network's input."""
+CAMERA_MIN_PIXELS = 100
+CAMERA_MIN_VISIBLE = 0.2
+LIDAR_MIN_POINTS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One labelled instant, as the cache holds it.
+
+    Attributes:
+        images: (n, 288, 384, 3) uint8 RGB, one for each camera.
+        intrinsics: (n, 3, 3) float64 [pixels].
+        base_from_camera: (n, 4, 4) float64.
+        points: (N, 4) float32, x y z [m] in base_link, intensity [0..1].
+        class_index, colour_index: (k,) int64, into `CLASSES` and `COLOURS`.
+        boxes: (k, 7) float32, centre x y z, length width height [m], yaw [rad], base_link.
+        lidar_points: (k,) int64, returns from each object.
+        seen: (k, n) bool, whether each camera sees enough of each object.
+    """
+
+    images: NDArray[np.uint8]
+    intrinsics: Float
+    base_from_camera: Float
+    points: NDArray[np.float32]
+    class_index: NDArray[np.int64]
+    colour_index: NDArray[np.int64]
+    boxes: NDArray[np.float32]
+    lidar_points: NDArray[np.int64]
+    seen: NDArray[np.bool_]
+
+
+def generate(seed: int) -> Scene:
+    """The scene of that seed, fresh from the simulator."""
+    from mm_fusion_ros.sim.drive import scene  # open3d stays out of a process that only reads
+
+    sample = scene(seed, image_size=IMAGE_SIZE)
+    points = sample.lidar.points[np.isfinite(sample.lidar.points).all(axis=1)].copy()
+    points[:, :3] = apply(sample.lidar.base_from_lidar, points[:, :3])
+    labels = sample.labels
+    boxes = [[*label.centre, *label.size, label.yaw] for label in labels]
+    seen = [
+        [
+            label.camera_pixels.get(camera.source, 0) >= CAMERA_MIN_PIXELS
+            and label.visible_fraction.get(camera.source, 0.0) >= CAMERA_MIN_VISIBLE
+            for camera in sample.cameras
+        ]
+        for label in labels
+    ]
+    return Scene(
+        images=np.stack([camera.image for camera in sample.cameras]),
+        intrinsics=np.stack([camera.intrinsics for camera in sample.cameras]),
+        base_from_camera=np.stack([camera.base_from_camera for camera in sample.cameras]),
+        points=points,
+        class_index=np.array([CLASSES.index(label.class_name) for label in labels], np.int64),
+        colour_index=np.array([COLOURS.index(label.colour) for label in labels], np.int64),
+        boxes=np.array(boxes, np.float32).reshape(-1, 7),
+        lidar_points=np.array([label.lidar_points for label in labels], np.int64),
+        seen=np.array(seen, bool).reshape(len(labels), len(sample.cameras)),
+    )
+
+
+def path_of(folder: Path, seed: int) -> Path:
+    """Where the scene of that seed is kept."""
+    return folder / f"{seed // 1000:03d}" / f"{seed:06d}.npz"
+
+
+def save(scene: Scene, path: Path) -> None:
+    """Writes a scene; a file is either whole or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images = {}
+    for index, image in enumerate(scene.images):
+        done, encoded = cv2.imencode(
+            ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92]
+        )
+        if not done:
+            raise OSError(f"cannot encode an image for {path}")
+        images[f"image_{index}"] = encoded
+    partial = path.with_suffix(".partial")
+    with open(partial, "wb") as stream:
+        np.savez(
+            stream,
+            intrinsics=scene.intrinsics,
+            base_from_camera=scene.base_from_camera,
+            points=scene.points.astype(np.float16),
+            class_index=scene.class_index,
+            colour_index=scene.colour_index,
+            boxes=scene.boxes,
+            lidar_points=scene.lidar_points,
+            seen=scene.seen,
+            **images,
+        )
+    partial.replace(path)
+
+
+def load(path: Path) -> Scene:
+    """Reads what `save` wrote."""
+    with np.load(path, allow_pickle=False) as data:
+        count = len(data["intrinsics"])
+        images = [
+            cv2.cvtColor(cv2.imdecode(data[f"image_{i}"], cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+            for i in range(count)
+        ]
+        return Scene(
+            images=np.stack(images).astype(np.uint8),
+            intrinsics=data["intrinsics"],
+            base_from_camera=data["base_from_camera"],
+            points=data["points"].astype(np.float32),
+            class_index=data["class_index"],
+            colour_index=data["colour_index"],
+            boxes=data["boxes"],
+            lidar_points=data["lidar_points"],
+            seen=data["seen"],
+        )
+
+
+def _make(job: tuple[Path, int]) -> None:
+    folder, seed = job
+    save(generate(seed), path_of(folder, seed))
+
+
+def fill(folder: Path, seeds: Iterable[int], processes: int) -> int:
+    """Generates the scenes that are not there yet; returns how many it made.
+
+    Raises:
+        ValueError: a seed outside the training and validation ranges. Test seeds never come here.
+    """
+    wanted = list(seeds)
+    for seed in wanted:
+        if seed not in TRAIN_SEEDS and seed not in VALIDATION_SEEDS:
+            raise ValueError(f"seed {seed} is neither a training nor a validation seed")
+    jobs = [(folder, seed) for seed in wanted if not path_of(folder, seed).exists()]
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(processes) as pool:
+        work = pool.imap_unordered(_make, jobs, chunksize=8)
+        for _ in track(work, description="scenes", total=len(jobs)):
+            pass
+    return len(jobs)

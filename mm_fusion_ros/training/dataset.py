@@ -1,0 +1,199 @@
+"""Cached scenes to batches: choose cameras, turn and mirror the world, draw the targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mm_fusion_ros.geometry import apply, inverse, planar, project
+from mm_fusion_ros.model.encoders.camera import STRIDE
+from mm_fusion_ros.model.fusion_net import CameraBatch
+from mm_fusion_ros.perception.grid import lift_geometry, rasterize
+from mm_fusion_ros.training import cache
+from mm_fusion_ros.training.cache import Scene
+from mm_fusion_ros.training.losses import TargetBatch
+from mm_fusion_ros.training.targets import Targets, draw
+
+SUBSETS = ("camera", "lidar", "both")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How scenes are varied beyond what the simulator drew."""
+
+    turn_rad: float = np.pi
+    mirror: bool = True
+    gain: float = 0.25
+    drop_points: float = 0.5
+    max_cameras: int = 2
+
+
+PLAIN = Augmentation(turn_rad=0.0, mirror=False, gain=0.0, drop_points=0.0, max_cameras=8)
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """One sample, as arrays; shapes as in `CameraBatch` and `Targets` without the batch axis."""
+
+    images: NDArray[np.uint8]
+    sampling: NDArray[np.float32]
+    log_depth: NDArray[np.float32]
+    valid: NDArray[np.float32]
+    image_depth: NDArray[np.float32]
+    raster: NDArray[np.float32]
+    targets: dict[str, Targets]
+
+
+def augment(scene: Scene, options: Augmentation, rng: np.random.Generator) -> Scene:
+    """The same scene in another base frame, seen by some of its cameras.
+
+    Turning and mirroring the base frame moves points, boxes and extrinsics alike, so camera and
+    lidar stay consistent.
+    """
+    count = len(scene.images)
+    keep = np.sort(rng.permutation(count)[: options.max_cameras])
+    images, intrinsics = scene.images[keep], scene.intrinsics[keep].copy()
+    extrinsics, points = scene.base_from_camera[keep].copy(), scene.points.copy()
+    boxes = scene.boxes.copy()
+    turn = planar(0.0, 0.0, rng.uniform(-options.turn_rad, options.turn_rad))
+    points[:, :3] = apply(turn, points[:, :3])
+    boxes[:, :3] = apply(turn, boxes[:, :3])
+    boxes[:, 6] += np.float32(np.arctan2(turn[1, 0], turn[0, 0]))
+    extrinsics = turn @ extrinsics
+    if options.mirror and rng.random() < 0.5:
+        points[:, 1] *= -1.0
+        boxes[:, 1] *= -1.0
+        boxes[:, 6] *= -1.0
+        images = images[:, :, ::-1]
+        intrinsics[:, 0, 2] = images.shape[2] - 1 - intrinsics[:, 0, 2]
+        extrinsics = np.diag([1.0, -1.0, 1.0, 1.0]) @ extrinsics @ np.diag([-1.0, 1.0, 1.0, 1.0])
+    if options.gain:
+        gain = rng.uniform(1.0 - options.gain, 1.0 + options.gain, (len(images), 1, 1, 1))
+        images = np.clip(images * gain.astype(np.float32), 0, 255).astype(np.uint8)
+    if options.drop_points and rng.random() < 0.3:
+        share = rng.uniform(0.0, options.drop_points)
+        points = points[rng.random(len(points)) >= share]
+    return Scene(
+        images, intrinsics, extrinsics, points, scene.class_index, scene.colour_index, boxes,
+        scene.lidar_points, scene.seen[:, keep],
+    )  # fmt: skip
+
+
+def image_depth(
+    points: NDArray[np.float32], intrinsics: NDArray[np.float64],
+    base_from_camera: NDArray[np.float64], size: tuple[int, int],
+) -> NDArray[np.float32]:
+    """Lidar points as log-depth on the camera's feature map.
+
+    Returns:
+        (height / STRIDE, width / STRIDE) float32, log metres of the nearest point; 0 where none.
+    """
+    width, height = size[0] // STRIDE, size[1] // STRIDE
+    camera = apply(inverse(base_from_camera), points[:, :3])
+    camera = camera[camera[:, 2] > 1.05]  # log-depth 0 means "none"
+    pixels, depth = project(camera, intrinsics)
+    column = np.floor((pixels + 0.5) / STRIDE).astype(np.int64)
+    inside = ((column >= 0) & (column < [width, height])).all(axis=1)
+    column, depth = column[inside], depth[inside]
+    order = np.argsort(-depth)  # the nearest is written last
+    result = np.zeros((height, width), np.float32)
+    result[column[order, 1], column[order, 0]] = np.log(depth[order])
+    return result
+
+
+def prepare(scene: Scene) -> Item:
+    """Network inputs and targets of a scene."""
+    size = (scene.images.shape[2], scene.images.shape[1])
+    region = (0.0, 0.0, float(size[0]), float(size[1]))
+    lifts = [
+        lift_geometry(k, extrinsics, region, size)
+        for k, extrinsics in zip(scene.intrinsics, scene.base_from_camera)
+    ]
+    by_lidar = scene.lidar_points >= cache.LIDAR_MIN_POINTS
+    by_camera = scene.seen.any(axis=1)
+    asked = {"camera": by_camera, "lidar": by_lidar, "both": by_camera | by_lidar}
+    return Item(
+        images=scene.images,
+        sampling=np.stack([lift.sampling for lift in lifts]),
+        log_depth=np.stack([lift.log_depth for lift in lifts]),
+        valid=np.stack([lift.valid for lift in lifts]),
+        image_depth=np.stack(
+            [
+                image_depth(scene.points, k, extrinsics, size)
+                for k, extrinsics in zip(scene.intrinsics, scene.base_from_camera)
+            ]
+        ),
+        raster=rasterize(scene.points),
+        targets={
+            name: draw(scene.boxes, scene.class_index, scene.colour_index, asked[name])
+            for name in SUBSETS
+        },
+    )
+
+
+class SceneDataset(Dataset[Item]):
+    """Cached scenes by index; each epoch augments them anew, reproducibly."""
+
+    def __init__(
+        self, folder: Path, seeds: Sequence[int], options: Augmentation, seed: int = 0
+    ) -> None:
+        self.paths = [cache.path_of(folder, s) for s in seeds]
+        self.options = options
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, key: int) -> Item:
+        # The sampler counts on past the length, so that every epoch draws other augmentations.
+        rng = np.random.default_rng([self.seed, key])
+        scene = cache.load(self.paths[key % len(self.paths)])
+        return prepare(augment(scene, self.options, rng))
+
+
+@dataclass
+class Batch:
+    """What one training step reads."""
+
+    cameras: CameraBatch
+    image_depth: Tensor
+    raster: Tensor
+    targets: dict[str, TargetBatch]
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """Stacks samples; images of all samples lie in one list with their sample's index."""
+
+    def stack(values: Sequence[NDArray[np.generic]]) -> Tensor:
+        return torch.from_numpy(np.stack(values))
+
+    def joined(name: str) -> Tensor:
+        return torch.from_numpy(np.concatenate([getattr(item, name) for item in items]))
+
+    images = joined("images").permute(0, 3, 1, 2)
+    counts = torch.tensor([len(item.images) for item in items])
+    cameras = CameraBatch(
+        image=images,
+        sampling=joined("sampling"),
+        log_depth=joined("log_depth"),
+        valid=joined("valid"),
+        sample=torch.repeat_interleave(torch.arange(len(items)), counts),
+        batch=len(items),
+    )
+    targets = {
+        name: TargetBatch(
+            *[
+                stack([getattr(item.targets[name], part) for item in items])
+                for part in ("heat", "care", "weight", "box", "colour")
+            ]
+        )
+        for name in SUBSETS
+    }
+    return Batch(cameras, joined("image_depth"), stack([item.raster for item in items]), targets)

@@ -1,0 +1,111 @@
+"""What is minimised: detection, boxes with their own variance, colours, and image depth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mm_fusion_ros.perception import maps
+from mm_fusion_ros.perception.grid import cell_centres
+
+LOG_VARIANCE_RANGE = (-7.0, 4.0)
+VARIANCE_POWER = 0.5
+"""Beta of the beta-NLL (Seitzer et al., 2022): keeps hard samples from being explained away."""
+
+
+@dataclass
+class TargetBatch:
+    """`Targets`, stacked: a leading batch axis on each map."""
+
+    heat: Tensor
+    care: Tensor
+    weight: Tensor
+    box: Tensor
+    colour: Tensor
+
+
+def bearings(device: torch.device) -> tuple[Tensor, Tensor]:
+    """(CELLS, CELLS) cosine and sine of each cell's bearing from base_link."""
+    centres = torch.from_numpy(cell_centres()).to(device)
+    x, y = torch.meshgrid(centres, centres, indexing="ij")
+    radius = torch.sqrt(x**2 + y**2).clamp(min=1e-3)
+    return x / radius, y / radius
+
+
+def focal(logits: Tensor, targets: TargetBatch) -> Tensor:
+    """Penalty-reduced focal loss over centres (Law and Deng, 2018), per object."""
+    positive = (targets.heat >= 0.999).float()
+    log_p = torch.nn.functional.logsigmoid(logits)
+    log_not = torch.nn.functional.logsigmoid(-logits)
+    p = logits.sigmoid()
+    found = -log_p * (1.0 - p).square() * positive
+    spared = (1.0 - targets.heat).pow(4)
+    false = -log_not * p.square() * spared * (1.0 - positive)
+    care = targets.care.unsqueeze(1)
+    return (found + false * care).sum() / positive.sum().clamp(min=1.0)
+
+
+def beta_nll(error: Tensor, log_variance: Tensor) -> Tensor:
+    """Gaussian negative log-likelihood, each term weighted by its variance to the power beta."""
+    nll = 0.5 * (error.square() * torch.exp(-log_variance) + log_variance)
+    return nll * torch.exp(VARIANCE_POWER * log_variance.detach())
+
+
+def detection_loss(output: Tensor, targets: TargetBatch) -> dict[str, Tensor]:
+    """All terms for one head.
+
+    Args:
+        output: (B, maps.CHANNELS, CELLS, CELLS).
+        targets: what the head's sensors can be asked for.
+
+    Returns:
+        Unweighted scalars by name, and their weighted sum as "total".
+    """
+    weight = targets.weight
+    total_weight = weight.sum().clamp(min=1.0)
+
+    def mean(value: Tensor) -> Tensor:
+        return (value * weight).sum() / total_weight
+
+    cosine, sine = bearings(output.device)
+    error = output[:, maps.OFFSET] - targets.box[:, 0:2]
+    along = error[:, 0] * cosine + error[:, 1] * sine
+    across = error[:, 1] * cosine - error[:, 0] * sine
+    vertical = output[:, maps.HEIGHT][:, 0] - targets.box[:, 2]
+    log_variance = output[:, maps.LOG_VARIANCE].clamp(*LOG_VARIANCE_RANGE)
+    position = sum(
+        mean(beta_nll(part, log_variance[:, i]) + 0.5 * part.abs())
+        for i, part in enumerate((along, across, vertical))
+    )
+    size = mean((output[:, maps.SIZE] - targets.box[:, 3:6]).abs().sum(dim=1))
+    yaw = mean((output[:, maps.YAW] - targets.box[:, 6:8]).abs().sum(dim=1))
+    colour = torch.nn.functional.cross_entropy(
+        output[:, maps.COLOUR], targets.colour, reduction="none"
+    )
+    terms = {
+        "heat": focal(output[:, maps.CLASS], targets),
+        "position": torch.as_tensor(position),
+        "size": size,
+        "yaw": yaw,
+        "colour": mean(colour),
+    }
+    weights = {"heat": 1.0, "position": 0.5, "size": 0.3, "yaw": 0.2, "colour": 0.5}
+    terms["total"] = torch.stack([terms[name] * weights[name] for name in weights]).sum()
+    return terms
+
+
+def depth_loss(features: Tensor, log_depth: Tensor) -> Tensor:
+    """Laplace negative log-likelihood of the lidar's depth in each pixel that has one.
+
+    Args:
+        features: (N, F + 2, h, w), from `CameraEncoder`; its last two channels are depth.
+        log_depth: (N, h, w), natural log of metres; 0 where no point falls.
+    """
+    known = (log_depth > 0).float()
+    mean, log_scale = features[:, -2], features[:, -1]
+    loss = (log_depth - mean).abs() * torch.exp(-log_scale) + log_scale
+    return (loss * known).sum() / known.sum().clamp(min=1.0)
+
+

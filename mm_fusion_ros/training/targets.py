@@ -1,0 +1,91 @@
+"""What the networks should say: objects as maps on the grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mm_fusion_ros.outputs import CLASSES
+from mm_fusion_ros.perception.grid import CELL_M, CELLS, EXTENT_M, cell_centres
+
+REACH_CELLS = 1
+"""Cells around the centre's own that also learn the box: a peak may fall beside it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """The maps of one sample, for one subset of sensors.
+
+    Attributes:
+        heat: (classes, CELLS, CELLS) float32, 1 at centres, Gaussian around them.
+        care: (CELLS, CELLS) float32, 0 around objects that this subset cannot be asked for.
+        weight: (CELLS, CELLS) float32, how much each cell's box and colour count.
+        box: (8, CELLS, CELLS) float32: offset x y [m], z [m], log length width height, sine and
+            cosine of twice the yaw.
+        colour: (CELLS, CELLS) int64.
+        count: objects asked for.
+    """
+
+    heat: NDArray[np.float32]
+    care: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    box: NDArray[np.float32]
+    colour: NDArray[np.int64]
+    count: int
+
+
+def draw(
+    boxes: NDArray[np.float32],
+    class_index: NDArray[np.int64],
+    colour_index: NDArray[np.int64],
+    asked: NDArray[np.bool_],
+) -> Targets:
+    """Draws objects.
+
+    Args:
+        boxes: (k, 7), as in `Scene`.
+        class_index, colour_index: (k,).
+        asked: (k,), False for what this subset of sensors cannot see: neither wanted nor punished.
+    """
+    heat = np.zeros((len(CLASSES), CELLS, CELLS), np.float32)
+    care = np.ones((CELLS, CELLS), np.float32)
+    weight = np.zeros((CELLS, CELLS), np.float32)
+    box = np.zeros((8, CELLS, CELLS), np.float32)
+    colour = np.zeros((CELLS, CELLS), np.int64)
+    centres = cell_centres()
+    inside = (np.abs(boxes[:, :2]) < EXTENT_M).all(axis=1)
+    # A loop over objects, of which there are at most a few dozen.
+    for index in np.flatnonzero(inside):
+        x, y, z, length, width, height, yaw = boxes[index]
+        column = int((x + EXTENT_M) / CELL_M), int((y + EXTENT_M) / CELL_M)
+        spread = 0.6 + 0.12 * min(float(np.sqrt(length * width)), 5.0)  # [m]
+        reach = 3
+        low = [max(c - reach, 0) for c in column]
+        high = [min(c + reach + 1, CELLS) for c in column]
+        window = np.s_[low[0] : high[0], low[1] : high[1]]
+        dx = x - centres[low[0] : high[0], None]
+        dy = y - centres[None, low[1] : high[1]]
+        if not asked[index]:
+            care[window] = np.where(dx**2 + dy**2 < (2 * CELL_M) ** 2, 0.0, care[window])
+            continue
+        # Distances from the cell that holds the centre, so that this cell is exactly 1.
+        gx = centres[column[0]] - centres[low[0] : high[0], None]
+        gy = centres[column[1]] - centres[None, low[1] : high[1]]
+        gauss = np.exp(-(gx**2 + gy**2) / (2.0 * (spread * 0.75) ** 2)).astype(np.float32)
+        kind = class_index[index]
+        heat[kind][window] = np.maximum(heat[kind][window], gauss)
+        near = (np.abs(gx) < (REACH_CELLS + 0.5) * CELL_M) & (
+            np.abs(gy) < (REACH_CELLS + 0.5) * CELL_M
+        )
+        own = near & (gauss > weight[window])
+        weight[window] = np.where(own, gauss, weight[window])
+        values = np.broadcast_arrays(
+            dx, dy, z, np.log(length), np.log(width), np.log(height),
+            np.sin(2 * yaw), np.cos(2 * yaw), own,
+        )[:8]  # fmt: skip
+        for channel, value in enumerate(values):
+            box[channel][window] = np.where(own, value, box[channel][window])
+        colour[window] = np.where(own, colour_index[index], colour[window])
+    return Targets(heat, care, weight, box, colour, int((inside & asked).sum()))

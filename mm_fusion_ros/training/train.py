@@ -1,0 +1,270 @@
+"""Training: each modality alone, then the fusion over frozen encoders, then all together.
+
+The curriculum is what a small budget allows: a specialist that was trained alone is not taught
+laziness by a stronger neighbour, and the fusion learns from features that hold still.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler
+
+from mm_fusion_ros.model.fusion_net import FusionNet, present_map
+from mm_fusion_ros.training.dataset import SUBSETS, Augmentation, Batch, SceneDataset, collate
+from mm_fusion_ros.training.losses import TargetBatch, depth_loss, detection_loss
+
+STAGES = ("lidar", "camera", "fusion", "joint")
+DEPTH_WEIGHT = 0.2
+SUBSET_SHARES = (0.2, 0.2, 0.6)
+"""How often a sample of the fusion stages has the camera only, the lidar only, both."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run; it is written into the checkpoint and the manifest."""
+
+    seed: int = 0
+    scenes: int = 12_000
+    batch: int = 8
+    steps: dict[str, int] = field(
+        default_factory=lambda: {"lidar": 1800, "camera": 1800, "fusion": 1000, "joint": 0}
+    )
+    learning_rate: dict[str, float] = field(
+        default_factory=lambda: {"lidar": 2e-3, "camera": 2e-3, "fusion": 2e-3, "joint": 5e-4}
+    )
+    weight_decay: float = 1e-2
+    ema: float = 0.998
+    workers: int = 1
+    checkpoint_s: float = 120.0
+
+
+class CountingSampler(Sampler[int]):
+    """Seeded permutations, one epoch after the other; counts on, so that epochs differ."""
+
+    def __init__(self, length: int, seed: int, start: int, total: int) -> None:
+        self.length, self.seed, self.start, self.total = length, seed, start, total
+
+    def __len__(self) -> int:
+        return self.total - self.start
+
+    def __iter__(self) -> Iterator[int]:
+        for epoch in range(self.start // self.length, self.total // self.length + 1):
+            generator = torch.Generator().manual_seed(self.seed * 7919 + epoch)
+            order = torch.randperm(self.length, generator=generator).tolist()
+            for place, index in enumerate(order):
+                if self.start <= epoch * self.length + place < self.total:
+                    yield epoch * self.length + index
+
+
+def trained_modules(net: FusionNet, stage: str) -> list[nn.Module]:
+    """What a stage changes; everything else is frozen."""
+    return {
+        "lidar": [net.lidar_encoder, net.lidar_head],
+        "camera": [net.camera_encoder, net.camera_grid, net.camera_head],
+        "fusion": [net.fusion, net.fused_head],
+        "joint": [net],
+    }[stage]
+
+
+def choose(targets: dict[str, TargetBatch], subset: Tensor) -> TargetBatch:
+    """For each sample the targets of its subset; `subset` (B,) indexes `SUBSETS`."""
+    rows = torch.arange(len(subset))
+
+    def pick(name: str) -> Tensor:
+        return torch.stack([getattr(targets[s], name) for s in SUBSETS])[subset, rows]
+
+    return TargetBatch(*[pick(name) for name in ("heat", "care", "weight", "box", "colour")])
+
+
+def stage_loss(net: FusionNet, batch: Batch, stage: str, draw: torch.Generator) -> dict[str, Tensor]:
+    """Loss terms of one step; "total" is what is minimised."""
+    if stage == "lidar":
+        return detection_loss(net.lidar_head(net.lidar(batch.raster)), batch.targets["lidar"])
+    if stage == "camera":
+        grid, _, features = net.camera(batch.cameras)
+        terms = detection_loss(net.camera_head(grid), batch.targets["camera"])
+        terms["depth"] = depth_loss(features, batch.image_depth)
+        terms["total"] = terms["total"] + DEPTH_WEIGHT * terms["depth"]
+        return terms
+
+    with torch.set_grad_enabled(stage == "joint"):
+        camera, covered, features = net.camera(batch.cameras)
+        lidar = net.lidar(batch.raster)
+    shares = torch.tensor(SUBSET_SHARES)
+    subset = torch.multinomial(shares, len(batch.raster), replacement=True, generator=draw)
+    present = present_map(covered, (subset != 1).float(), (subset != 0).float())
+    output, _ = net.fuse(camera, lidar, present)
+    terms = detection_loss(output, choose(batch.targets, subset))
+    if stage == "joint":
+        alone = detection_loss(net.lidar_head(lidar), batch.targets["lidar"])["total"]
+        alone = alone + detection_loss(net.camera_head(camera), batch.targets["camera"])["total"]
+        terms["alone"] = alone + DEPTH_WEIGHT * depth_loss(features, batch.image_depth)
+        terms["total"] = terms["total"] + 0.5 * terms["alone"]
+    return terms
+
+
+def rate(step: int, steps: int, peak: float) -> float:
+    """Linear warm-up over the first 3 %, then a cosine down to 1 %."""
+    warm = max(1, steps * 3 // 100)
+    if step < warm:
+        return peak * (step + 1) / warm
+    progress = (step - warm) / max(1, steps - warm)
+    return peak * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress)))
+
+
+class Trainer:
+    """Runs the stages in order, writes logs and checkpoints, and resumes where it was cut off."""
+
+    def __init__(self, config: TrainConfig, cache: Path, out: Path, device: str = "cpu") -> None:
+        self.config, self.cache, self.out = config, cache, out
+        self.device = torch.device(device)
+        torch.manual_seed(config.seed)
+        self.net = FusionNet().to(self.device, memory_format=torch.channels_last)
+        self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
+        self.done: dict[str, int] = dict.fromkeys(STAGES, 0)
+        self.optimizer_state: dict[str, object] | None = None
+        out.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file that a cut-off run is resumed from."""
+        return self.out / "checkpoint.pt"
+
+    def save(self, optimizer: torch.optim.Optimizer | None) -> None:
+        """Writes the checkpoint; it is either whole or the one before."""
+        partial = self.checkpoint.with_suffix(".partial")
+        state = {
+            "config": asdict(self.config),
+            "net": self.net.state_dict(),
+            "average": self.average,
+            "done": self.done,
+            "optimizer": optimizer.state_dict() if optimizer else None,
+        }
+        torch.save(state, partial)
+        partial.replace(self.checkpoint)
+
+    def resume(self) -> None:
+        """Takes up the checkpoint, if there is one."""
+        if not self.checkpoint.exists():
+            return
+        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        self.net.load_state_dict(state["net"])
+        self.average = state["average"]
+        self.done = {**self.done, **state["done"]}
+        self.optimizer_state = state["optimizer"]
+
+    def averaged(self) -> FusionNet:
+        """The network with its exponentially averaged weights, for evaluation and export."""
+        net = FusionNet()
+        net.load_state_dict(self.average)
+        return net.eval()
+
+    def run(self, stages: Sequence[str] = STAGES) -> None:
+        """Trains every stage that still has steps to do."""
+        for stage in stages:
+            if self.done[stage] < self.config.steps.get(stage, 0):
+                self._run_stage(stage)
+                self.optimizer_state = None
+                # The next stage builds on the averaged weights, which are what is shipped.
+                self.net.load_state_dict(self.average)
+                self.save(None)
+
+    def _batches(self, stage: str) -> DataLoader[Batch]:
+        config = self.config
+        # Each stage has a stream of its own.
+        seed = config.seed * 100 + STAGES.index(stage)
+        dataset = SceneDataset(self.cache, range(config.scenes), Augmentation(), seed)
+        start, total = self.done[stage] * config.batch, config.steps[stage] * config.batch
+        sampler = CountingSampler(len(dataset), seed, start, total)
+        return DataLoader(
+            dataset,  # type: ignore[arg-type]
+            config.batch,
+            sampler=sampler,
+            num_workers=config.workers,
+            collate_fn=collate,
+            drop_last=True,
+            prefetch_factor=4 if config.workers else None,
+        )
+
+    def _run_stage(self, stage: str) -> None:
+        config, steps = self.config, self.config.steps[stage]
+        for parameter in self.net.parameters():
+            parameter.requires_grad_(False)
+        parameters = [p for module in trained_modules(self.net, stage) for p in module.parameters()]
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        # Gains and biases are not decayed.
+        groups = [
+            {"params": [p for p in parameters if p.ndim > 1 and p[0].numel() > 1]},
+            {"params": [p for p in parameters if not (p.ndim > 1 and p[0].numel() > 1)],
+             "weight_decay": 0.0},
+        ]  # fmt: skip
+        optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+        if self.optimizer_state:
+            optimizer.load_state_dict(self.optimizer_state)
+        draw = torch.Generator().manual_seed(config.seed + self.done[stage])
+        began = saved = time.monotonic()
+        first = self.done[stage]
+        sums: dict[str, float] = {}
+        with open(self.out / "log.jsonl", "a", encoding="utf-8") as log:
+            for step, loaded in enumerate(self._batches(stage), start=first):
+                batch = to_device(loaded, self.device)
+                for group in optimizer.param_groups:
+                    group["lr"] = rate(step, steps, config.learning_rate[stage])
+                terms = stage_loss(self.net, batch, stage, draw)
+                optimizer.zero_grad(set_to_none=True)
+                terms["total"].backward()
+                nn.utils.clip_grad_norm_(parameters, 10.0)
+                optimizer.step()
+                self._average(min(config.ema, (step + 1) / (step + 10)))
+                self.done[stage] = step + 1
+                for name, value in terms.items():
+                    sums[name] = sums.get(name, 0.0) + float(value.detach())
+                if (step + 1) % 50 == 0:
+                    elapsed = time.monotonic() - began
+                    entry = {
+                        "stage": stage,
+                        "step": step + 1,
+                        "samples_per_s": round((step + 1 - first) * config.batch / elapsed, 2),
+                        **{name: round(value / 50, 4) for name, value in sums.items()},
+                    }
+                    line = json.dumps(entry)
+                    print(line, flush=True)
+                    log.write(line + "\n")
+                    log.flush()
+                    sums = {}
+                if time.monotonic() - saved > config.checkpoint_s:
+                    self.save(optimizer)
+                    saved = time.monotonic()
+        self.save(optimizer)
+
+    @torch.no_grad()
+    def _average(self, decay: float) -> None:
+        for name, value in self.net.state_dict().items():
+            self.average[name].lerp_(value, 1.0 - decay)
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch on the device, images as floats, convolution inputs with channels last."""
+    last = torch.channels_last
+    cameras = batch.cameras
+    cameras.image = cameras.image.to(device).float().contiguous(memory_format=last)
+    for name in ("sampling", "log_depth", "valid", "sample"):
+        setattr(cameras, name, getattr(cameras, name).to(device))
+    batch.image_depth = batch.image_depth.to(device)
+    batch.raster = batch.raster.to(device).contiguous(memory_format=last)
+    batch.targets = {
+        subset: TargetBatch(
+            *[getattr(t, n).to(device) for n in ("heat", "care", "weight", "box", "colour")]
+        )
+        for subset, t in batch.targets.items()
+    }
+    return batch
