@@ -22,11 +22,15 @@ class StandardizedConvolution(nn.Conv2d):
         self.gain = nn.Parameter(torch.ones(channels_out, 1, 1, 1))
         nn.init.zeros_(self.bias)  # type: ignore[arg-type]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def effective_weight(self) -> Tensor:
+        """The filters that are convolved with; constant once training has ended."""
         fan_in = self.weight[0].numel()
         centred = self.weight - self.weight.mean(dim=(1, 2, 3), keepdim=True)
         spread = (centred.square().mean(dim=(1, 2, 3), keepdim=True) * fan_in + 1e-4).rsqrt()
-        weight = centred * (spread * self.gain)
+        return centred * (spread * self.gain)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.effective_weight()
         return nn.functional.conv2d(x, weight, self.bias, self.stride, self.padding)
 
 

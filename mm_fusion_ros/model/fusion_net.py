@@ -18,7 +18,7 @@ from mm_fusion_ros.model.heads import DetectionHead
 from mm_fusion_ros.perception.grid import CELLS, LIFT_HEIGHTS_M
 
 CHANNELS = 32
-FUSED_CHANNELS = 40
+FUSED_CHANNELS = 32
 
 
 @dataclass

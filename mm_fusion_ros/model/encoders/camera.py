@@ -50,7 +50,7 @@ class CameraGrid(nn.Module):
         super().__init__()
         heights = len(LIFT_HEIGHTS_M)
         self.reduce = convolution(heights * (IMAGE_FEATURES + 1), channels, kernel=1)
-        self.pyramid = Pyramid((channels, 48, 96), (0, 1, 2))
+        self.pyramid = Pyramid((channels, 48, 96), (0, 1, 1))
 
     def forward(self, lifted: Tensor) -> Tensor:
         """(B, heights * (IMAGE_FEATURES + 1), CELLS, CELLS) to (B, channels, CELLS, CELLS)."""

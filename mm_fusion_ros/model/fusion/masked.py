@@ -5,21 +5,28 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mm_fusion_ros.model.blocks import Pyramid, convolution
+from mm_fusion_ros.model.blocks import RELU_GAIN, Pyramid, StandardizedConvolution, convolution
 
-ABSENT = -1e4
-"""Added to the logit of what is not there: its weight is exactly 0 in float32."""
+ABSENT = 1e4
+"""Taken from the logit of what is not there: its weight is exactly 0 in float32."""
+GATE_CHANNELS = 16
 
 
 class MaskedFusion(nn.Module):
-    """A softmax over the modalities that are present weighs their features in each cell."""
+    """A softmax over the two modalities, where present, weighs their features in each cell."""
 
     def __init__(self, channels: int, fused_channels: int) -> None:
         super().__init__()
-        self.project = nn.ModuleList(nn.Conv2d(channels, fused_channels, 1) for _ in range(2))
-        self.weigh = nn.Sequential(convolution(2 * channels, 16, kernel=1), nn.Conv2d(16, 2, 1))
-        self.entry = convolution(fused_channels + 2, fused_channels, kernel=1)
-        self.pyramid = Pyramid((fused_channels, 64), (0, 2))
+        self.split = (fused_channels, GATE_CHANNELS)
+        # One convolution a modality gives both what it says and what speaks for or against it.
+        self.camera = StandardizedConvolution(channels, sum(self.split), 1)
+        self.lidar = StandardizedConvolution(channels, sum(self.split), 1)
+        self.gate = nn.Conv2d(GATE_CHANNELS, 1, 1)
+        self.context = nn.Conv2d(2, fused_channels, 1)
+        self.entry = convolution(fused_channels, fused_channels, kernel=1)
+        self.pyramid = Pyramid((fused_channels, 48), (0, 2))
+        nn.init.constant_(self.camera.gain, RELU_GAIN)
+        nn.init.constant_(self.lidar.gain, RELU_GAIN)
 
     def forward(self, camera: Tensor, lidar: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Fuses.
@@ -30,13 +37,15 @@ class MaskedFusion(nn.Module):
 
         Returns:
             fused: (B, fused_channels, CELLS, CELLS).
-            share: (B, 2, CELLS, CELLS), sums to 1 over the modalities that cover the cell.
+            share: (B, 2, CELLS, CELLS), sums to 1 where at least one modality covers the cell.
         """
-        features = [camera * present[:, :1], lidar * present[:, 1:]]
-        logits = self.weigh(torch.cat(features, dim=1)) + (1.0 - present) * ABSENT
-        share = torch.softmax(logits, dim=1) * present
-        mixed = sum(
-            share[:, i : i + 1] * layer(feature)
-            for i, (layer, feature) in enumerate(zip(self.project, features))
-        )
-        return self.pyramid(self.entry(torch.cat([mixed, present], dim=1))), share
+        has_camera, has_lidar = present[:, :1], present[:, 1:]
+        said_camera, spoken_camera = self.camera(camera).split(self.split, dim=1)
+        said_lidar, spoken_lidar = self.lidar(lidar).split(self.split, dim=1)
+        evidence = torch.relu(spoken_camera * has_camera + spoken_lidar * has_lidar)
+        logit = self.gate(evidence) + ABSENT * (has_camera - has_lidar)
+        share_camera = torch.sigmoid(logit) * has_camera
+        share_lidar = torch.sigmoid(-logit) * has_lidar
+        mixed = share_camera * said_camera + share_lidar * said_lidar + self.context(present)
+        fused: Tensor = self.pyramid(self.entry(torch.relu(mixed)))
+        return fused, torch.cat([share_camera, share_lidar], dim=1)

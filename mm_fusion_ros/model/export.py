@@ -1,0 +1,157 @@
+"""The trained network as ONNX: four graphs, split where the pipeline needs to wait.
+
+`camera_encoder` runs when an image arrives, `lidar_encoder` when a scan does; `camera_grid` and
+`fusion` run at the tick, when the ego-motion between the two is known.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mm_fusion_ros.model.blocks import StandardizedConvolution
+from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES, STRIDE, lift
+from mm_fusion_ros.model.fusion_net import CHANNELS, FusionNet, coverage
+from mm_fusion_ros.perception.grid import CELLS, LIDAR_CHANNELS, LIFT_HEIGHTS_M, RASTER
+
+OPSET = 17
+IMAGE_HEIGHT, IMAGE_WIDTH = 288, 384
+
+
+class CameraEncoderGraph(nn.Module):
+    """image (1, 288, 384, 3) uint8 RGB -> features (1, F + 2, 72, 96)."""
+
+    def __init__(self, net: FusionNet) -> None:
+        super().__init__()
+        self.encoder = net.camera_encoder
+
+    def forward(self, image: Tensor) -> Tensor:
+        features: Tensor = self.encoder(image.permute(0, 3, 1, 2).float())
+        return features
+
+
+def total(images: Tensor) -> Tensor:
+    """The sum over images, (n, C, H, W) to (1, C, H, W); as a product, which runtimes do faster."""
+    ones = images.new_ones((1, images.shape[0]))
+    return (ones @ images.flatten(1)).reshape(1, *images.shape[1:])
+
+
+class CameraGridGraph(nn.Module):
+    """Features and lift geometry of n images -> grid features, covered cells, own answer."""
+
+    def __init__(self, net: FusionNet) -> None:
+        super().__init__()
+        self.grid, self.head = net.camera_grid, net.camera_head
+
+    def forward(
+        self, features: Tensor, sampling: Tensor, log_depth: Tensor, valid: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        lifted = total(lift(features, sampling, log_depth, valid))
+        count = total(coverage(valid))
+        grid = self.grid(lifted / count.clamp(min=1.0))
+        return grid, count.clamp(max=1.0), self.head(grid)
+
+
+class LidarEncoderGraph(nn.Module):
+    """raster (1, LIDAR_CHANNELS, RASTER, RASTER) -> grid features, own answer."""
+
+    def __init__(self, net: FusionNet) -> None:
+        super().__init__()
+        self.encoder, self.head = net.lidar_encoder, net.lidar_head
+
+    def forward(self, raster: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.encoder(raster)
+        return features, self.head(features)
+
+
+class FusionGraph(nn.Module):
+    """Grid features of both and where each is present -> output maps, shares."""
+
+    def __init__(self, net: FusionNet) -> None:
+        super().__init__()
+        self.fusion, self.head = net.fusion, net.fused_head
+
+    def forward(self, camera: Tensor, lidar: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        fused, share = self.fusion(camera, lidar, present)
+        return self.head(fused), share
+
+
+def bake(module: nn.Module) -> nn.Module:
+    """A copy in which standardised convolutions are plain ones with the weights they act with."""
+    module = copy.deepcopy(module)
+    for name, child in list(module.named_modules()):
+        if not isinstance(child, StandardizedConvolution):
+            continue
+        plain = nn.Conv2d(
+            child.in_channels, child.out_channels, child.kernel_size, child.stride, child.padding  # type: ignore[arg-type]
+        )
+        with torch.no_grad():
+            plain.weight.copy_(child.effective_weight())
+            assert plain.bias is not None and child.bias is not None
+            plain.bias.copy_(child.bias)
+        parent = module.get_submodule(name.rpartition(".")[0])
+        setattr(parent, name.rpartition(".")[2], plain)
+    return module
+
+
+def graphs(net: FusionNet) -> dict[str, tuple[nn.Module, dict[str, Tensor], list[str]]]:
+    """Each graph's module, example inputs by name, and output names."""
+    rows = len(LIFT_HEIGHTS_M) * CELLS
+    features = torch.zeros(1, IMAGE_FEATURES + 2, IMAGE_HEIGHT // STRIDE, IMAGE_WIDTH // STRIDE)
+    grid = torch.zeros(1, CHANNELS, CELLS, CELLS)
+    return {
+        "camera_encoder": (
+            CameraEncoderGraph(net),
+            {"image": torch.zeros(1, IMAGE_HEIGHT, IMAGE_WIDTH, 3, dtype=torch.uint8)},
+            ["features"],
+        ),
+        "camera_grid": (
+            CameraGridGraph(net),
+            {
+                "features": features,
+                "sampling": torch.zeros(1, rows, CELLS, 2),
+                "log_depth": torch.zeros(1, rows, CELLS),
+                "valid": torch.zeros(1, rows, CELLS),
+            },
+            ["grid", "covered", "answer"],
+        ),
+        "lidar_encoder": (
+            LidarEncoderGraph(net),
+            {"raster": torch.zeros(1, LIDAR_CHANNELS, RASTER, RASTER)},
+            ["grid", "answer"],
+        ),
+        "fusion": (
+            FusionGraph(net),
+            {
+                "camera": grid,
+                "lidar": grid.clone(),
+                "present": torch.ones(1, 2, CELLS, CELLS),
+            },
+            ["output", "share"],
+        ),
+    }
+
+
+def export(net: FusionNet, folder: Path) -> list[Path]:
+    """Writes the four graphs into `folder` and returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, (module, inputs, outputs) in graphs(net.eval()).items():
+        path = folder / f"{name}.onnx"
+        # Any number of cameras: only this graph has an axis that varies.
+        axes = {key: {0: "cameras"} for key in inputs} if name == "camera_grid" else None
+        torch.onnx.export(
+            bake(module).eval(),
+            tuple(inputs.values()),
+            str(path),
+            input_names=list(inputs),
+            output_names=outputs,
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+        written.append(path)
+    return written
