@@ -1,0 +1,262 @@
+"""Encode each sample when it comes, fuse at the tick, and read the objects off the grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mm_fusion_ros.config import PerceptionConfig
+from mm_fusion_ros.geometry import apply
+from mm_fusion_ros.inference.backend import Backend
+from mm_fusion_ros.inference.backends import BACKENDS
+from mm_fusion_ros.inference.model_folder import ModelFolder
+from mm_fusion_ros.outputs import FusedObject
+from mm_fusion_ros.perception import maps
+from mm_fusion_ros.perception.decode import (
+    LOG_VARIANCE_RANGE,
+    Calibration,
+    Detection,
+    decode,
+)
+from mm_fusion_ros.perception.grid import CELLS, LiftGeometry, lift_geometry, rasterize
+from mm_fusion_ros.samples import Float
+from mm_fusion_ros.sensors.camera import PreparedImage
+from mm_fusion_ros.sensors.lidar import PreparedScan
+
+GRAPHS = ("camera_encoder", "camera_grid", "lidar_encoder", "fusion")
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class CameraFeature:
+    """One encoded image.
+
+    Attributes:
+        features: (1, F + 2, 72, 96) float32, from `camera_encoder`.
+        image: what was encoded; its `base_from_camera` is at the image's own stamp.
+        tick_from_base: (4, 4), base_link at the image's stamp to base_link at the tick.
+    """
+
+    source: str
+    features: Array
+    image: PreparedImage
+    tick_from_base: Float = field(default_factory=lambda: np.eye(4))
+
+
+@dataclass(frozen=True, eq=False)
+class LidarFeature:
+    """One encoded scan.
+
+    Attributes:
+        grid, answer: (1, channels, CELLS, CELLS) float32, from `lidar_encoder`.
+        scan: what was encoded, in base_link at the scan's own stamp.
+        tick_from_base: (4, 4), base_link at the scan's stamp to base_link at the tick.
+    """
+
+    source: str
+    grid: Array
+    answer: Array
+    scan: PreparedScan
+    tick_from_base: Float = field(default_factory=lambda: np.eye(4))
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """What one tick's cameras and lidars say together.
+
+    Attributes:
+        objects: most probable first, in base_link at the tick, without track ids.
+        share: source name to its part in the objects; sums to 1 where there are objects or,
+            without any, over the cells.
+        aleatoric_m2: source name to the mean position variance [m^2] that it alone predicts
+            where the objects are; absent without objects.
+        raw: the detections with their uncalibrated logits, as calibration needs them.
+    """
+
+    objects: tuple[FusedObject, ...]
+    share: Mapping[str, float]
+    aleatoric_m2: Mapping[str, float]
+    raw: tuple[Detection, ...] = ()
+
+
+NOTHING = Detections((), {}, {})
+
+
+class Detector:
+    """The shipped network: one backend for each of its graphs.
+
+    Raises:
+        ModelError: the folder's manifest does not name a graph.
+        BackendError: a graph cannot be loaded.
+    """
+
+    def __init__(self, folder: ModelFolder, config: PerceptionConfig) -> None:
+        self._config = config
+        kind = BACKENDS[config.backend]
+        self._graphs: dict[str, Backend] = {}
+        for name in GRAPHS:
+            graph = kind(folder.path(f"{name}.onnx"), config.threads)
+            graph.activate()
+            self._graphs[name] = graph
+        self._calibration = {
+            subset: Calibration.from_dict(folder.manifest.calibration.get(subset, {}))
+            for subset in ("camera", "lidar", "both")
+        }
+        features = self._graphs["camera_grid"].outputs["grid"].shape
+        self._empty = np.zeros((1, int(features[1] or 0), CELLS, CELLS), np.float32)
+
+    def close(self) -> None:
+        """Frees the networks."""
+        for graph in self._graphs.values():
+            graph.deactivate()
+
+    def encode_camera(self, image: PreparedImage, source: str = "camera") -> CameraFeature:
+        """Runs the camera encoder; needs neither the tick nor any other sensor."""
+        result = self._graphs["camera_encoder"].infer({"image": image.image[None]})
+        return CameraFeature(source, result["features"], image)
+
+    def encode_lidar(self, scan: PreparedScan, source: str = "lidar") -> LidarFeature:
+        """Rasterises the points and runs the lidar encoder."""
+        result = self._graphs["lidar_encoder"].infer({"raster": rasterize(scan.points)[None]})
+        return LidarFeature(source, result["grid"], result["answer"], scan)
+
+    def detect(
+        self, cameras: Sequence[CameraFeature], lidars: Sequence[LidarFeature]
+    ) -> Detections:
+        """Fuses what is there; with neither cameras nor lidars there is nothing.
+
+        Args:
+            cameras: any number, of different sources.
+            lidars: any number; several are merged into one cloud first.
+        """
+        if not cameras and not lidars:
+            return NOTHING
+        present = np.zeros((1, 2, CELLS, CELLS), np.float32)
+        camera_grid = lidar_grid = self._empty
+        answers: dict[str, Array] = {}
+        lifts: dict[str, LiftGeometry] = {}
+        if cameras:
+            lifts = {camera.source: self._lift(camera) for camera in cameras}
+            camera_grid, present[:, :1], answers["camera"] = self._place(cameras, lifts)
+        if lidars:
+            merged = self._merge(lidars)
+            lidar_grid, answers["lidar"] = merged.grid, merged.answer
+            present[:, 1:] = 1.0
+
+        fused = self._graphs["fusion"].infer(
+            {"camera": camera_grid, "lidar": lidar_grid, "present": present}
+        )
+        subset = "both" if cameras and lidars else "camera" if cameras else "lidar"
+        found = decode(
+            fused["output"][0],
+            self._calibration[subset],
+            self._config.score_threshold,
+            self._config.max_objects,
+        )
+        share = fused["share"][0]
+        objects = tuple(
+            replace(item.object, support=self._support(share, item.cell, lifts, lidars))
+            for item in found
+        )
+        return Detections(
+            objects,
+            self._shares(objects, share, cameras, lidars),
+            self._aleatoric(found, answers, cameras, lidars),
+            tuple(found),
+        )
+
+    def _lift(self, camera: CameraFeature) -> LiftGeometry:
+        image = camera.image
+        height, width = image.image.shape[:2]
+        x0, y0, x1, y1 = image.valid
+        return lift_geometry(
+            image.intrinsics,
+            camera.tick_from_base @ image.base_from_camera,
+            (float(x0), float(y0), float(x1), float(y1)),
+            (width, height),
+        )
+
+    def _place(
+        self, cameras: Sequence[CameraFeature], lifts: Mapping[str, LiftGeometry]
+    ) -> tuple[Array, Array, Array]:
+        """Image features onto the grid: features, covered cells, the cameras' own answer."""
+        geometry = [lifts[camera.source] for camera in cameras]
+        result = self._graphs["camera_grid"].infer(
+            {
+                "features": np.concatenate([camera.features for camera in cameras]),
+                "sampling": np.stack([lift.sampling for lift in geometry]),
+                "log_depth": np.stack([lift.log_depth for lift in geometry]),
+                "valid": np.stack([lift.valid for lift in geometry]),
+            }
+        )
+        return result["grid"], result["covered"], result["answer"]
+
+    def _merge(self, lidars: Sequence[LidarFeature]) -> LidarFeature:
+        """One feature for all lidars; only several, or a scan of another instant, cost a run."""
+        first = lidars[0]
+        if len(lidars) == 1 and np.allclose(first.tick_from_base, np.eye(4), atol=1e-4):
+            return first
+        clouds = []
+        for lidar in lidars:
+            points = lidar.scan.points.copy()
+            points[:, :3] = apply(lidar.tick_from_base, points[:, :3])
+            clouds.append(points)
+        return self.encode_lidar(replace(first.scan, points=np.concatenate(clouds)), first.source)
+
+    def _support(
+        self, share: Array, cell: tuple[int, int],
+        lifts: Mapping[str, LiftGeometry], lidars: Sequence[LidarFeature],
+    ) -> dict[str, float]:  # fmt: skip
+        """Each source's part in one cell: the modality's, divided among those that see it."""
+        heights = {name: lift.valid.reshape(-1, CELLS, CELLS) for name, lift in lifts.items()}
+        seeing = [name for name, valid in heights.items() if valid[:, cell[0], cell[1]].any()]
+        by_camera, by_lidar = (float(value) for value in share[:, cell[0], cell[1]])
+        support = {name: by_camera / len(seeing) for name in seeing}
+        support.update(self._by_points(by_lidar, lidars))
+        return {name: value for name, value in support.items() if value > 0.0}
+
+    @staticmethod
+    def _by_points(value: float, lidars: Sequence[LidarFeature]) -> dict[str, float]:
+        """The lidars' part, divided by the points each gave."""
+        counts = {lidar.source: len(lidar.scan.points) for lidar in lidars}
+        total = max(sum(counts.values()), 1)
+        return {name: value * count / total for name, count in counts.items()}
+
+    def _shares(
+        self, objects: Sequence[FusedObject], share: Array,
+        cameras: Sequence[CameraFeature], lidars: Sequence[LidarFeature],
+    ) -> dict[str, float]:  # fmt: skip
+        """Each source's part in this output: over the objects, by their probability."""
+        result = {feature.source: 0.0 for feature in (*cameras, *lidars)}
+        total = 0.0
+        for item in objects:
+            for name, value in item.support.items():
+                result[name] += item.class_probability * value
+                total += item.class_probability * value
+        if total > 0.0:
+            return {name: value / total for name, value in result.items()}
+        by_camera, by_lidar = (float(value) for value in share.mean(axis=(1, 2)))
+        result.update({camera.source: by_camera / len(cameras) for camera in cameras})
+        result.update(self._by_points(by_lidar, lidars))
+        total = sum(result.values())
+        return {name: value / total if total else 0.0 for name, value in result.items()}
+
+    @staticmethod
+    def _aleatoric(
+        found: Sequence[Detection], answers: Mapping[str, Array],
+        cameras: Sequence[CameraFeature], lidars: Sequence[LidarFeature],
+    ) -> dict[str, float]:  # fmt: skip
+        """What each modality alone predicts for its variance at the objects found."""
+        if not found:
+            return {}
+        cells = np.array([item.cell for item in found])
+        result: dict[str, float] = {}
+        for name, features in (("camera", cameras), ("lidar", lidars)):
+            if name in answers:
+                log_variance = answers[name][0, maps.LOG_VARIANCE][:2, cells[:, 0], cells[:, 1]]
+                variance = float(np.exp(np.clip(log_variance, *LOG_VARIANCE_RANGE)).mean())
+                result.update({feature.source: variance for feature in features})
+        return result

@@ -1,0 +1,163 @@
+"""Calibration on validation scenes: probabilities that mean what they say, honest covariances."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+from scipy.optimize import minimize, minimize_scalar
+
+from mm_fusion_ros.config import PerceptionConfig
+from mm_fusion_ros.inference.model_folder import ModelFolder
+from mm_fusion_ros.outputs import CLASSES
+from mm_fusion_ros.perception.decode import LOG_VARIANCE_RANGE, Calibration, Detection
+from mm_fusion_ros.perception.detector import Detector
+from mm_fusion_ros.sensors.camera import PreparedImage
+from mm_fusion_ros.sensors.lidar import PreparedScan
+from mm_fusion_ros.training import cache
+from mm_fusion_ros.training.cache import Scene
+
+SUBSETS = ("both", "lidar", "camera")
+MATCH_M = 1.0
+COVERAGE = 0.9
+COVERAGE_SIGMAS = 1.6449
+"""A standard normal lies within so many sigmas with probability COVERAGE."""
+
+
+@dataclass
+class Samples:
+    """What detections said and what was true.
+
+    Attributes:
+        logits, right: class logit, and whether an object of that class stood within MATCH_M.
+        colour_logits, colours: of matched detections.
+        errors, sigmas: (k, 3) of matched detections: along the ray, across it, z [m].
+    """
+
+    logits: list[float] = field(default_factory=list)
+    right: list[bool] = field(default_factory=list)
+    colour_logits: list[NDArray[np.float32]] = field(default_factory=list)
+    colours: list[int] = field(default_factory=list)
+    errors: list[NDArray[np.float64]] = field(default_factory=list)
+    sigmas: list[NDArray[np.float64]] = field(default_factory=list)
+
+
+def prepare(scene: Scene) -> tuple[list[PreparedImage], PreparedScan]:
+    """A cached scene as the detector takes it; cached images have the network's size."""
+    height, width = scene.images.shape[1:3]
+    images = [
+        PreparedImage(image, k, (0, 0, width, height), extrinsics)
+        for image, k, extrinsics in zip(scene.images, scene.intrinsics, scene.base_from_camera)
+    ]
+    return images, PreparedScan(points=scene.points, invalid=0)
+
+
+def gather(found: Sequence[Detection], scene: Scene, asked: NDArray[np.bool_], into: Samples) -> None:
+    """Matches detections, strongest first, to the nearest free object of their class.
+
+    Detections on objects that these sensors cannot be asked for do not count either way.
+    """
+    free = np.ones(len(scene.boxes), bool)
+    for item in found:
+        centre = item.object.centre
+        distance = np.linalg.norm(scene.boxes[:, :2] - centre[:2], axis=1)
+        kind = CLASSES.index(item.object.class_name)
+        near = (distance < MATCH_M) & free & (scene.class_index == kind)
+        if not near.any():
+            if not ((distance < 2.0) & ~asked).any():
+                into.logits.append(item.logit)
+                into.right.append(False)
+            continue
+        index = int(np.argmin(np.where(near, distance, np.inf)))
+        free[index] = False
+        if not asked[index]:
+            continue
+        into.logits.append(item.logit)
+        into.right.append(True)
+        into.colour_logits.append(item.colour_logits)
+        into.colours.append(int(scene.colour_index[index]))
+        error = scene.boxes[index, :3] - centre
+        radius = max(float(np.hypot(centre[0], centre[1])), 1e-3)
+        cosine, sine = centre[0] / radius, centre[1] / radius
+        into.errors.append(
+            np.array(
+                [error[0] * cosine + error[1] * sine, error[1] * cosine - error[0] * sine, error[2]]
+            )
+        )
+        into.sigmas.append(np.exp(0.5 * np.clip(item.log_variance, *LOG_VARIANCE_RANGE)))
+
+
+def fit(samples: Samples) -> Calibration:
+    """The calibration that explains the samples best.
+
+    Class probability by Platt scaling, colour by temperature (both by likelihood), variances so
+    that the central 90 % interval holds 90 %.
+    """
+    logits, right = np.array(samples.logits), np.array(samples.right, float)
+
+    def class_loss(parameters: NDArray[np.float64]) -> float:
+        z = parameters[0] * logits + parameters[1]
+        return float(np.mean(np.logaddexp(0.0, z) - right * z))
+
+    scale, bias = minimize(class_loss, np.array([1.0, 0.0]), method="Nelder-Mead").x
+
+    colour_logits, colours = np.stack(samples.colour_logits), np.array(samples.colours)
+
+    def colour_loss(log_temperature: float) -> float:
+        z = colour_logits / np.exp(log_temperature)
+        z = z - z.max(axis=1, keepdims=True)
+        chosen = z[np.arange(len(z)), colours]
+        return float(np.mean(np.log(np.exp(z).sum(axis=1)) - chosen))
+
+    temperature = float(np.exp(minimize_scalar(colour_loss, bounds=(-2, 2), method="bounded").x))
+
+    ratio = np.abs(np.stack(samples.errors)) / np.stack(samples.sigmas)
+    spread = (np.quantile(ratio, COVERAGE, axis=0) / COVERAGE_SIGMAS) ** 2
+    return Calibration(
+        class_scale=round(float(scale), 5),
+        class_bias=round(float(bias), 5),
+        colour_temperature=round(temperature, 5),
+        variance_scale=(
+            round(float(spread[0]), 5), round(float(spread[1]), 5), round(float(spread[2]), 5),
+        ),
+    )  # fmt: skip
+
+
+def calibrate(folder: Path, scenes: Path, seeds: Sequence[int]) -> dict[str, dict[str, object]]:
+    """Fits all subsets on cached validation scenes.
+
+    Args:
+        folder: model folder whose manifest holds no calibration yet.
+        scenes: the cache.
+        seeds: validation seeds.
+
+    Raises:
+        ValueError: a seed is not a validation seed.
+    """
+    for seed in seeds:
+        if seed not in cache.VALIDATION_SEEDS:
+            raise ValueError(f"seed {seed} is no validation seed {cache.VALIDATION_SEEDS}")
+    detector = Detector(
+        ModelFolder.open(folder), PerceptionConfig(score_threshold=0.02, max_objects=100)
+    )
+    gathered = {subset: Samples() for subset in SUBSETS}
+    for seed in track(list(seeds), description="calibration"):
+        scene = cache.load(cache.path_of(scenes, seed))
+        images, scan = prepare(scene)
+        cameras = [detector.encode_camera(im, f"camera_{i}") for i, im in enumerate(images)]
+        lidar = detector.encode_lidar(scan)
+        by_lidar = scene.lidar_points >= cache.LIDAR_MIN_POINTS
+        by_camera = scene.seen.any(axis=1)
+        for subset, evidence, asked in (
+            ("both", (cameras, [lidar]), by_camera | by_lidar),
+            ("lidar", ([], [lidar]), by_lidar),
+            ("camera", (cameras, []), by_camera),
+        ):
+            found = detector.detect(*evidence).raw  # type: ignore[arg-type]
+            gather(found, scene, asked, gathered[subset])
+    detector.close()
+    return {subset: asdict(fit(samples)) for subset, samples in gathered.items()}

@@ -1,0 +1,70 @@
+"""`mm-fusion train`: generate scenes, train the stages, resume where it was cut off."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from mm_fusion_ros.training import cache
+from mm_fusion_ros.training.train import STAGES, TrainConfig, Trainer
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    default = TrainConfig()
+    parser.add_argument("--out", type=Path, default=Path("runs/train"), help="checkpoint and log")
+    parser.add_argument("--cache", type=Path, default=Path("runs/scenes"), help="generated scenes")
+    parser.add_argument("--scenes", type=int, default=default.scenes, help="training scenes")
+    parser.add_argument("--validation", type=int, default=300, help="validation scenes")
+    parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument("--batch", type=int, default=default.batch)
+    parser.add_argument("--workers", type=int, default=default.workers, help="loader processes")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, or auto")
+    parser.add_argument(
+        "--steps", default="", metavar="STAGE=N,...",
+        help=f"steps of each stage; default {default.steps}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--stages", nargs="+", choices=STAGES, default=list(STAGES), help="stages to run"
+    )
+    parser.add_argument("--only-generate", action="store_true", help="fill the cache and stop")
+    parser.add_argument("--processes", type=int, default=2, help="processes that generate")
+
+
+def steps_of(text: str, default: dict[str, int]) -> dict[str, int]:
+    """Parses "lidar=100,camera=200".
+
+    Raises:
+        ValueError: an unknown stage or something that is no number.
+    """
+    steps = dict(default)
+    for part in filter(None, text.split(",")):
+        stage, _, number = part.partition("=")
+        if stage not in STAGES or not number.isdigit():
+            raise ValueError(f"--steps {part!r}: expected STAGE=N with a stage of {STAGES}")
+        steps[stage] = int(number)
+    return steps
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command; returns the exit code."""
+    import torch
+
+    config = TrainConfig(
+        seed=args.seed, scenes=args.scenes, batch=args.batch, workers=args.workers
+    )
+    config = replace(config, steps=steps_of(args.steps, config.steps))
+    seeds = [*range(args.scenes), *cache.VALIDATION_SEEDS[: args.validation]]
+    made = cache.fill(args.cache, seeds, args.processes)
+    print(f"{made} scenes generated, {len(seeds) - made} were there")
+    if args.only_generate:
+        return 0
+    device = args.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    trainer = Trainer(config, args.cache, args.out, device)
+    trainer.resume()
+    trainer.run(args.stages)
+    print(f"trained: {trainer.checkpoint}; next: mm-fusion export --checkpoint {trainer.checkpoint}")
+    return 0
