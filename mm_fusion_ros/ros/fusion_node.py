@@ -1,0 +1,242 @@
+"""The fusion node: ROS topics in, the pipeline's answers out. Wiring only.
+
+Callbacks enqueue; one worker thread owns the pipeline; the executor's thread never waits for it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import rclpy
+from rclpy.clock import Clock, JumpThreshold, TimeJump
+from rclpy.clock_type import ClockType
+from rclpy.duration import Duration
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from mm_fusion_ros.config import ConfigError, FusionConfig
+from mm_fusion_ros.outputs import FusedOutput
+from mm_fusion_ros.ros.diagnostics import Stages
+from mm_fusion_ros.ros.inputs import Inputs
+from mm_fusion_ros.ros.monitor import Monitor, Status
+from mm_fusion_ros.ros.parameters import Parameters
+from mm_fusion_ros.ros.pictures import Pictures
+from mm_fusion_ros.ros.publishers import Publishers
+from mm_fusion_ros.ros.worker import Arrival, Owned, Worker
+from mm_fusion_ros.samples import Sample
+
+Success = TransitionCallbackReturn.SUCCESS
+Failure = TransitionCallbackReturn.FAILURE
+
+
+def shipped_pipeline(config: FusionConfig) -> tuple[Owned, Callable[[], Stages]]:
+    """The pipeline with the shipped detector, and a view of its stages' durations [ms]."""
+    from mm_fusion_ros.pipeline import Pipeline
+
+    return Pipeline(config), dict
+
+
+class FusionNode(LifecycleNode):
+    """Fused objects, pose and target from every configured sensor.
+
+    Args:
+        make_pipeline: builds the pipeline when the node is configured.
+        arguments: passed on to `rclpy` (name, parameter overrides, context).
+    """
+
+    def __init__(
+        self,
+        make_pipeline: Callable[
+            [FusionConfig], tuple[Owned, Callable[[], Stages]]
+        ] = shipped_pipeline,
+        **arguments: Any,
+    ) -> None:
+        super().__init__("fusion", **arguments)
+        self._make_pipeline = make_pipeline
+        self.parameters = Parameters(self)
+        self.options = self.parameters.node_config()
+        self._worker: Worker | None = None
+        self._inputs: Inputs | None = None
+        self._publishers: Publishers | None = None
+        self._pictures: Pictures | None = None
+        self._stages: Callable[[], Stages] = dict
+        self._monitor = Monitor(
+            self, self.options.watchdog_s, status=self._status, withdraw=self._withdraw
+        )
+        self._jump = self.get_clock().create_jump_callback(
+            JumpThreshold(
+                min_forward=Duration(nanoseconds=1), min_backward=Duration(nanoseconds=-1),
+                on_clock_change=True,
+            ),
+            post_callback=self._on_time,
+        )  # fmt: skip
+        if self.options.autostart:
+            # Not here: loading a model takes a while, and a constructor must not block.
+            steady = Clock(clock_type=ClockType.STEADY_TIME)
+            self._autostart = self.create_timer(0.0, self._start, clock=steady)
+
+    # ------------------------------------------------------------------ lifecycle
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Reads the parameters, loads the model, opens the topics."""
+        try:
+            config = self.parameters.fusion_config()
+            pipeline, self._stages = self._make_pipeline(config)
+        except ConfigError as error:
+            self._monitor.alarm(f"not configured: {error}")
+            return Failure
+        except Exception as error:  # a model that cannot be loaded must not end the process
+            self._monitor.alarm(f"not configured: {type(error).__name__}: {error}")
+            return Failure
+        self._publishers = Publishers(self, self.options, config.grounding.resend_m)
+        self._pictures = Pictures(self, config, self.options.base_frame)
+        self._inputs = Inputs(
+            self, config, self.options, offer=self._offer, on_change=self._wake, warn=self._monitor.note
+        )
+        self._worker = Worker(
+            pipeline,
+            self._convert,
+            self._on_output,
+            ros_ns=self._now_ns,
+            steady_ns=time.monotonic_ns,
+            on_reject=self._monitor.note,
+            on_error=self._monitor.failed,
+            anchor=config.sync.anchor,
+            depth=self.options.queue_depth,
+            patience_ns=int(self.options.transform_patience_ms * 1e6),
+        )
+        self.parameters.locked = True
+        return Success
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Starts the worker."""
+        if self._worker is not None:
+            self._worker.start()
+            self._monitor.activate()
+        return Success
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stops the worker, and withdraws the target."""
+        self._stop()
+        return Success
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Closes the topics; parameters may change again."""
+        self._release()
+        return Success
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """As deactivating and cleaning up."""
+        self._stop()
+        self._release()
+        return Success
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Gives everything back, so that the node can be configured again."""
+        return self.on_shutdown(state)
+
+    def close(self) -> None:
+        """Ends the worker; for the end of the process, when no transition is made."""
+        if self._worker is not None and not self._worker.stop():
+            self.get_logger().warning("the worker did not end in time")
+
+    def _start(self) -> None:
+        self._autostart.cancel()
+        if self.trigger_configure() == Success:
+            self.trigger_activate()
+
+    def _stop(self) -> None:
+        self._monitor.deactivate()
+        self.close()
+        self._withdraw()
+
+    def _release(self) -> None:
+        for part in (self._inputs, self._publishers, self._pictures):
+            if part is not None:
+                part.close()
+        self._inputs = self._publishers = self._pictures = self._worker = None
+        self.parameters.locked = False
+
+    # ------------------------------------------------------------------ the executor's thread
+
+    def _offer(self, source: str, message: Any) -> None:
+        if self._worker is not None:
+            self._worker.offer(source, message)
+
+    def _wake(self) -> None:
+        if self._worker is not None:
+            self._worker.wake()
+
+    def _on_time(self, jump: TimeJump) -> None:
+        if jump.delta.nanoseconds < 0 and self._inputs is not None:
+            self._inputs.transforms.clear()
+        self._wake()
+
+    def _withdraw(self) -> None:
+        if self._publishers is not None and rclpy.ok(context=self.context):
+            self._publishers.withdraw(self._now_ns())
+
+    def _status(self) -> Status:
+        if self._inputs is None or self._worker is None:
+            return Status()
+        arrivals = dict(self._inputs.arrivals)
+        self._inputs.arrivals = dict.fromkeys(arrivals, 0)
+        return Status(arrivals, self._worker.counters(), self._stages())
+
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+    # ------------------------------------------------------------------ the worker's thread
+
+    def _convert(self, arrival: Arrival, patient: bool) -> Sample | None:
+        inputs, pictures = self._inputs, self._pictures
+        if inputs is None or pictures is None:
+            return None
+        sample = inputs.convert(arrival, patient)
+        if sample is not None:
+            pictures.keep(sample)
+        return sample
+
+    def _on_output(self, output: FusedOutput, latency_ns: int | None) -> None:
+        publishers, pictures = self._publishers, self._pictures
+        if publishers is None or pictures is None or not rclpy.ok(context=self.context):
+            return
+        publishers.publish(output)
+        self._monitor.answered(output, latency_ns)
+        pictures.publish(output)
+
+
+def executor_of(choice: str) -> Executor:
+    """The executor by name: `events`, `single`, or `auto`, which takes events where there is one."""
+    if choice != "single":
+        try:
+            from rclpy.experimental import EventsExecutor
+
+            return EventsExecutor()
+        except ImportError:
+            if choice == "events":
+                raise
+    return SingleThreadedExecutor()
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the node until SIGINT or SIGTERM."""
+    rclpy.init(args=args)
+    node = FusionNode()
+    executor = executor_of(node.options.executor)
+    executor.add_node(node)
+    try:
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        node.close()
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    main()
