@@ -130,7 +130,7 @@ class LidarConfig:
     )
     time_unit: str = param(
         "auto", "unit of a per-point time field; auto finds it from the data",
-        choices=("auto", "s", "ms", "us", "ns"),
+        choices=("auto", "s", "ms", "us", "ns", "ignore"),
     )  # fmt: skip
 
 
@@ -205,6 +205,39 @@ class LocalizationConfig:
     lidar_odometry: str = param(
         "auto", "kiss-icp odometry: where no odometry comes, always, or never",
         choices=("auto", "always", "never"),
+    )  # fmt: skip
+    gps_sigma_m: float = param(
+        1.5, "usual sigma of the receiver's slow error, each axis", low=0.005, high=100.0, unit="m"
+    )
+    gps_correlation_s: float = param(
+        40.0, "time over which that error wanders", low=1.0, high=3600.0, unit="s"
+    )
+    gps_timeout_s: float = param(
+        3.0, "without a fix for this long GPS is stale", low=0.1, high=600.0, unit="s"
+    )
+    dwell_s: float = param(
+        60.0, "how long GPS and odometry usually stay as good as they are", low=1.0, high=3600.0,
+        unit="s",
+    )  # fmt: skip
+    drift_position: float = param(
+        0.03, "odometry drift in place, m per root metre travelled", low=0.0, high=1.0
+    )
+    drift_heading: float = param(
+        0.005, "odometry drift in heading, rad per root metre travelled", low=0.0, high=1.0
+    )
+    drift_turning: float = param(
+        0.03, "odometry drift in heading, rad per root radian turned", low=0.0, high=1.0
+    )
+    unknown_speed_mps: float = param(
+        1.0, "speed the robot may have while odometry is silent", low=0.0, high=60.0, unit="m/s"
+    )
+    align_sigma_deg: float = param(
+        15.0, "heading sigma at which odometry is laid into the map", low=0.5, high=45.0,
+        unit="deg",
+    )  # fmt: skip
+    replay_s: float = param(
+        2.0, "fixes late by up to this are applied at their own instant", low=0.0, high=60.0,
+        unit="s",
     )  # fmt: skip
 
 

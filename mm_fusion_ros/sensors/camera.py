@@ -1,0 +1,157 @@
+"""Camera frames: checked, rectified, brought to the network's size, and judged."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mm_fusion_ros.config import CameraConfig
+from mm_fusion_ros.samples import CameraFrame, Float
+from mm_fusion_ros.sensors.mounting import check_rigid
+from mm_fusion_ros.sensors.rectification import Rectifier, fit, scaled
+from mm_fusion_ros.sensors.rejection import Rejected
+
+# Width and height of what the network takes.
+NETWORK_SIZE = (384, 288)
+
+# Grey values up to here are dark, from there on saturated: near the ends, where noise and
+# compression still leave them.
+DARK_LEVEL = 16
+SATURATED_LEVEL = 250
+# Variance of the 4-neighbour Laplacian of white noise: 4^2 + 4 x 1^2 times that of the noise.
+LAPLACIAN_GAIN = 20.0
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedImage:
+    """A pinhole image of the network's size.
+
+    Attributes:
+        image: (288, 384, 3) uint8, RGB; black outside `valid`.
+        intrinsics: (3, 3) float64, K of this image [pixels], pixel centres at integers.
+        valid: (x0, y0, x1, y1), where the camera's picture lies; x1, y1 are one past its end.
+        base_from_camera: (4, 4) float64, camera optical frame to base_link.
+    """
+
+    image: NDArray[np.uint8]
+    intrinsics: Float
+    valid: tuple[int, int, int, int]
+    base_from_camera: Float
+
+
+class CameraIntake:
+    """Makes network input of frames; serves any number of cameras."""
+
+    def __init__(self, config: CameraConfig) -> None:
+        self._config = config
+        self._rectifier = Rectifier()
+
+    def accept(self, frame: CameraFrame) -> tuple[PreparedImage, dict[str, float]]:
+        """The frame as network input, and its quality figures.
+
+        Args:
+            frame: as received.
+
+        Returns:
+            prepared: undistorted, scaled to fit, centred.
+            quality: see `image_quality`.
+
+        Raises:
+            Rejected: ("size", "encoding", "calibration", "nan", "transform").
+        """
+        self._check(frame)
+        height, width = frame.image.shape[:2]
+        fitted = fit((width, height), NETWORK_SIZE)
+        picture = scaled(frame.image, fitted)
+        # Judged before rectification, whose black borders say nothing about the camera.
+        quality = image_quality(picture)
+        intrinsics = fitted.intrinsics(frame.intrinsics)
+        x0, y0 = fitted.corner
+        x1, y1 = x0 + fitted.size[0], y0 + fitted.size[1]
+
+        # Distortion is a function of normalised coordinates, so it may be taken out after
+        # scaling, where there are fewer pixels.
+        own = intrinsics.copy()
+        own[0, 2] -= x0
+        own[1, 2] -= y0
+        picture = self._rectifier.rectify(picture, own, frame.distortion_model, frame.distortion)
+
+        image = np.zeros((NETWORK_SIZE[1], NETWORK_SIZE[0], 3), np.uint8)
+        image[y0:y1, x0:x1] = picture
+        prepared = PreparedImage(image, intrinsics, (x0, y0, x1, y1), frame.base_from_camera)
+        return prepared, quality
+
+    def _check(self, frame: CameraFrame) -> None:
+        image = frame.image
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise Rejected(
+                "encoding",
+                f"{frame.source}: image has shape {image.shape} and type {image.dtype}; expected "
+                "(H, W, 3) uint8 RGB",
+            )
+        height, width = image.shape[:2]
+        smallest = self._config.min_height
+        if min(height, width) < smallest or height * width > self._config.max_pixels:
+            raise Rejected(
+                "size",
+                f"{frame.source}: image of {width} x {height} pixels; expected edges of at least "
+                f"{smallest} and at most {self._config.max_pixels} pixels in all: see "
+                "camera.min_height and camera.max_pixels",
+            )
+        matrix = frame.intrinsics
+        if (
+            matrix.shape != (3, 3)
+            or not np.isfinite(matrix).all()
+            or matrix[0, 0] <= 0.0
+            or matrix[1, 1] <= 0.0
+            or not np.array_equal(matrix[2], (0.0, 0.0, 1.0))
+        ):
+            raise Rejected(
+                "calibration",
+                f"{frame.source}: intrinsics {matrix.tolist()} are no pinhole matrix with positive "
+                "focal lengths: calibrate the camera, or let its driver publish CameraInfo",
+            )
+        check_rigid(frame.base_from_camera, f"{frame.source}: base_from_camera")
+
+
+def image_quality(image: NDArray[np.uint8]) -> dict[str, float]:
+    """Figures that tell a good picture from a dark, blinded, blurred or frozen one.
+
+    Args:
+        image: (H, W, 3) uint8, RGB, small: the figures depend on scale.
+
+    Returns:
+        `brightness` mean grey 0..1; `contrast` standard deviation of grey, 0..0.5;
+        `dark_fraction` and `saturated_fraction` of the pixels; `sharpness` variance of the
+        Laplacian over that of white noise with the image's variance, 0 for a uniform or blurred
+        image to 1 for noise; `noise_sigma` standard deviation of noise 0..1, by Immerkaer, "Fast
+        Noise Variance Estimation" (1996), high on fine texture as well; `checksum` equal for
+        equal pixels, an integer below 2^32.
+    """
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    histogram = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel().astype(np.float64)
+    histogram /= grey.size
+    levels = np.arange(256)
+    mean = float(histogram @ levels)
+    variance = float(histogram @ (levels - mean) ** 2)
+    laplacian = cv2.Laplacian(grey, cv2.CV_16S)
+    # Its mean is zero but for the borders, so that its mean square is its variance.
+    energy = cv2.norm(laplacian, cv2.NORM_L2SQR) / laplacian.size
+    # The difference of two Laplacians: nearly blind to edges, not to noise.
+    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+    residual = cv2.filter2D(grey, cv2.CV_16S, kernel)
+    mean_residual = cv2.norm(residual, cv2.NORM_L1) / residual.size
+    return {
+        "brightness": mean / 255.0,
+        "contrast": float(np.sqrt(variance)) / 255.0,
+        "dark_fraction": float(histogram[: DARK_LEVEL + 1].sum()),
+        "saturated_fraction": float(histogram[SATURATED_LEVEL:].sum()),
+        # One grey level squared is added so that a uniform image is blurred, not undefined.
+        "sharpness": energy / (LAPLACIAN_GAIN * (variance + 1.0)),
+        "noise_sigma": float(np.sqrt(np.pi / 2.0)) / 6.0 * mean_residual / 255.0,
+        "checksum": float(zlib.crc32(np.ascontiguousarray(image).data)),
+    }
