@@ -186,9 +186,7 @@ class Backend(ABC):
         """Frees what `_activate_impl` took."""
 
 
-def fits(
-    given: tuple[int, ...], expected: tuple[Dimension, ...], named: dict[str, int]
-) -> bool:
+def fits(given: tuple[int, ...], expected: tuple[Dimension, ...], named: dict[str, int]) -> bool:
     """Whether a shape is allowed.
 
     Args:

@@ -77,7 +77,9 @@ def test_an_empty_path_means_the_weights_that_ship() -> None:
         assert opened.root == DEFAULT_FOLDER
 
 
-@pytest.mark.parametrize("name", ["../heads.onnx", "/etc/hosts.onnx", "a/b.onnx", "..", "a\\b.onnx"])
+@pytest.mark.parametrize(
+    "name", ["../heads.onnx", "/etc/hosts.onnx", "a/b.onnx", "..", "a\\b.onnx"]
+)
 def test_names_that_leave_the_folder_are_refused(folder: Path, name: str) -> None:
     edit(folder, files={name: "0" * 64})
     with pytest.raises(ModelError, match="no plain file name"):
@@ -102,9 +104,7 @@ def test_pickles_and_unknown_kinds_are_refused(folder: Path, name: str) -> None:
         ({"licence": "x"}, r"unknown fields \['licence'\]"),
     ],
 )
-def test_a_bad_manifest_says_which_field(
-    folder: Path, changes: dict[str, Any], said: str
-) -> None:
+def test_a_bad_manifest_says_which_field(folder: Path, changes: dict[str, Any], said: str) -> None:
     edit(folder, **changes)
     with pytest.raises(ModelError, match=said):
         ModelFolder.open(folder)

@@ -1,0 +1,196 @@
+"""The exam's frozen protocol, read from `config/exam_v1.yaml`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mm_fusion_ros.config import ConfigError
+from mm_fusion_ros.evaluation.average_precision import PrecisionRule
+from mm_fusion_ros.evaluation.matching import Region
+
+FILE = "exam_v1.yaml"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One mean average precision.
+
+    Attributes:
+        name: as printed.
+        region: name of the region.
+        with_colour: class and colour must both be right.
+    """
+
+    name: str
+    region: str
+    with_colour: bool
+
+
+@dataclass(frozen=True)
+class CalibrationRule:
+    """How the expected calibration error is taken."""
+
+    region: str
+    radius_m: float
+    min_probability: float
+    bins: int
+
+
+@dataclass(frozen=True)
+class PositionRule:
+    """How the coverage of the position's covariance is taken."""
+
+    region: str
+    min_probability: float
+    gate_m: float
+    bearing_gate_deg: float
+
+
+@dataclass(frozen=True)
+class BoxRule:
+    """How the errors of boxes are taken."""
+
+    region: str
+    radius_m: float
+    min_probability: float
+
+
+@dataclass(frozen=True)
+class CountsRule:
+    """Which objects are asked for; applied by whoever makes the labels."""
+
+    min_lidar_points: int
+    min_pixels: int
+    min_visible: float
+
+
+@dataclass(frozen=True)
+class BootstrapRule:
+    """How intervals are taken."""
+
+    replicates: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Everything that an exam's figures depend on, the model left out.
+
+    Attributes:
+        name: of this version.
+        digest: SHA-256 of the file's content, in hexadecimal.
+        seeds: split to its seeds.
+        scenes, quick_scenes: how many of a split's seeds are used.
+        image_size: width, height of every camera [px].
+        regions: by name.
+        min_probability, max_objects: which answers are asked for.
+        figures: by key; "primary" and "secondary" exist.
+        bars: subset to the least gain of all sensors over it in the primary figure.
+    """
+
+    name: str
+    digest: str
+    seeds: Mapping[str, range]
+    scenes: int
+    quick_scenes: int
+    image_size: tuple[int, int]
+    counts: CountsRule
+    regions: Mapping[str, Region]
+    precision: PrecisionRule
+    min_probability: float
+    max_objects: int
+    figures: Mapping[str, Figure]
+    calibration: CalibrationRule
+    position: PositionRule
+    boxes: BoxRule
+    bootstrap: BootstrapRule
+    bars: Mapping[str, float]
+
+    def chosen_seeds(self, split: str, count: int) -> range:
+        """The first seeds of a split.
+
+        Raises:
+            ConfigError: no such split, or fewer seeds than asked for.
+        """
+        if split not in self.seeds:
+            raise ConfigError(f"split {split!r}: allowed are {', '.join(self.seeds)}")
+        seeds = self.seeds[split]
+        if not 1 <= count <= len(seeds):
+            raise ConfigError(f"{count} scenes of {split!r}: allowed is 1 to {len(seeds)}")
+        return seeds[:count]
+
+
+def load_protocol(path: Path | None = None) -> Protocol:
+    """Reads a protocol; None takes the one that ships.
+
+    Raises:
+        ConfigError: the file is not there, or its content does not fit.
+    """
+    file = path or shipped_protocol()
+    try:
+        text = file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
+    try:
+        return parse(yaml.safe_load(text), hashlib.sha256(text).hexdigest())
+    except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{file} is no exam protocol: {type(error).__name__}: {error}") from error
+
+
+def parse(content: Mapping[str, Any], digest: str) -> Protocol:
+    """The protocol of a YAML document; raises KeyError, TypeError or ValueError if it does not fit."""
+    rest = dict(content)
+    regions = {name: Region(**rule) for name, rule in rest.pop("regions").items()}
+    precision = rest.pop("precision")
+    width, height = rest.pop("image_size")
+    protocol = Protocol(
+        digest=digest,
+        seeds={name: range(low, high + 1) for name, (low, high) in rest.pop("seeds").items()},
+        image_size=(int(width), int(height)),
+        regions=regions,
+        counts=CountsRule(**rest.pop("counts")),
+        precision=PrecisionRule(**{**precision, "radii_m": tuple(precision["radii_m"])}),
+        figures={key: Figure(**figure) for key, figure in rest.pop("figures").items()},
+        calibration=CalibrationRule(**rest.pop("calibration")),
+        position=PositionRule(**rest.pop("position")),
+        boxes=BoxRule(**rest.pop("boxes")),
+        bootstrap=BootstrapRule(**rest.pop("bootstrap")),
+        **rest,
+    )
+    named = [figure.region for figure in protocol.figures.values()]
+    named += [protocol.calibration.region, protocol.position.region, protocol.boxes.region]
+    if unknown := sorted(set(named) - regions.keys()):
+        raise ValueError(f"regions {unknown} are used and not defined")
+    if missing := sorted({"primary", "secondary"} - protocol.figures.keys()):
+        raise ValueError(f"figures {missing} are not defined")
+    return protocol
+
+
+def shipped_protocol() -> Path:
+    """The protocol file of this checkout or installation.
+
+    Raises:
+        ConfigError: in none of the places where it may lie.
+    """
+    tried = []
+    for folder in config_folders():
+        tried.append(str(folder))
+        if (folder / FILE).is_file():
+            return folder / FILE
+    raise ConfigError(f"{FILE} is in none of {', '.join(tried)}; name it with --protocol")
+
+
+def config_folders() -> Iterator[Path]:
+    """Where configuration lies: beside the package, in a ROS workspace, in an environment."""
+    yield Path(__file__).resolve().parents[2] / "config"
+    prefixes = [p for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
+    for prefix in (*prefixes, sys.prefix):
+        yield Path(prefix) / "share" / "mm_fusion_ros" / "config"
