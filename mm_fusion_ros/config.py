@@ -418,6 +418,11 @@ def check(config: FusionConfig) -> FusionConfig:
             f"obstacles.min_height_m = {config.obstacles.min_height_m}: "
             f"allowed is below obstacles.max_height_m = {config.obstacles.max_height_m}"
         )
+    if config.obstacles.size_m / config.obstacles.resolution_m > 2000.0:
+        raise ConfigError(
+            f"obstacles.resolution_m = {config.obstacles.resolution_m}: allowed is at least "
+            f"obstacles.size_m / 2000 = {config.obstacles.size_m / 2000.0}"
+        )
     return config
 
 
