@@ -1,0 +1,87 @@
+"""Seeded worlds: what stands where, how fast it moves, and the light that falls on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mm_fusion_ros.samples import Float
+from mm_fusion_ros.sim.lighting import Lighting, draw_lighting
+from mm_fusion_ros.sim.mesh import FrameTable, PartTable
+
+
+@dataclass(frozen=True)
+class WorldOptions:
+    """What is drawn.
+
+    Attributes:
+        kind: "yard", "street", or "any" of the two.
+        lighting: "sun", "shade", "dusk", or "any".
+        min_objects, max_objects: how many objects within `radius_m`.
+        radius_m: objects stand this near to the start [m].
+        moving: whether some pedestrians, cyclists and cars move.
+    """
+
+    kind: str = "any"
+    lighting: str = "any"
+    min_objects: int = 5
+    max_objects: int = 30
+    radius_m: float = 40.0
+    moving: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class WorldObject:
+    """One object of the eight classes.
+
+    Attributes:
+        centre: (3,) float64, box centre in the map at time 0 [m].
+        size: (3,) float64, length, width, height of the tight box [m].
+        yaw: heading of the length in the map [rad].
+        velocity: (3,) float64, map [m/s].
+        object_id: from 1; unique in the world.
+    """
+
+    class_name: str
+    colour: str
+    centre: Float
+    size: Float
+    yaw: float
+    velocity: Float
+    object_id: int
+
+    def centre_at(self, time_s: float) -> Float:
+        """(3,) float64, the box centre in the map at an instant [m]."""
+        result: Float = self.centre + self.velocity * time_s
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """Everything that the sensors can meet.
+
+    Attributes:
+        objects: the labelled ones.
+        parts, frames: the geometry, scenery included.
+        starts: (S, 3) float64, x, y [m] and yaw [rad] in the map, free places for the robot.
+        seed: what it was made from.
+    """
+
+    objects: tuple[WorldObject, ...]
+    parts: PartTable
+    frames: FrameTable
+    lighting: Lighting
+    starts: Float
+    seed: int
+    kind: str = field(default="yard")
+
+
+def generate(seed: int, options: WorldOptions | None = None) -> World:
+    """The world of a seed: the same seed and options give the same world, byte for byte."""
+    # Late, because the layouts are written with the dataclasses of this file.
+    from mm_fusion_ros.sim.layout import lay_out
+
+    options = options or WorldOptions()
+    rng = np.random.default_rng([seed, 1])
+    return lay_out(seed, options, rng, draw_lighting(options.lighting, rng))
