@@ -15,15 +15,20 @@ _mm_prepend() {
 _mm_prepend PATH "$_mm_venv/bin"
 _mm_prepend AMENT_PREFIX_PATH "$_mm_venv"
 _mm_prepend LD_LIBRARY_PATH "$_mm_venv/lib"
-for _mm_folder in "$_mm_venv"/lib/python3.*/site-packages/ros_*.libs; do
-    if [ -d "$_mm_folder" ]; then
-        _mm_prepend LD_LIBRARY_PATH "$_mm_folder"
+for _mm_folder in "$_mm_venv"/lib/python3.*/site-packages; do
+    if [ -e "$_mm_folder/ros_wheels_bootstrapper.pth" ]; then
         # The ROS wheels would start Python a second time to set what is set here.
         export _ROS_WHEELS_BOOTSTRAP_COMPLETE=1
+        for _mm_libraries in "$_mm_folder"/ros_*.libs; do
+            _mm_prepend LD_LIBRARY_PATH "$_mm_libraries"
+        done
+    else
+        # Beside a sourced ROS: its `ros2 launch` runs the system's Python.
+        _mm_prepend PYTHONPATH "$_mm_folder"
     fi
 done
 # Nobody else's robot on the network hears a demo or a test.
 export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"
 
 unset -f _mm_prepend
-unset _mm_root _mm_venv _mm_folder
+unset _mm_root _mm_venv _mm_folder _mm_libraries

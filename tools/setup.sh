@@ -10,6 +10,11 @@ set -euo pipefail
 profile="${1:-dev}"
 root="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$root"
+# An environment is not made of itself, wherever this is called from.
+PATH=":$PATH:"
+PATH="${PATH//":$root/.venv/bin:"/":"}"
+PATH="${PATH#:}"
+PATH="${PATH%:}"
 
 # The sourced ROS distribution that has rclpy, if there is one; our own .venv does not count.
 sourced_ros() {
