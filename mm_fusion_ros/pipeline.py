@@ -1,0 +1,346 @@
+"""The whole path on one page: samples in, one fused answer a tick out.
+
+    pipeline.push(sample, now_ns)      # as samples come
+    pipeline.next_deadline_ns()        # when to tick
+    pipeline.tick(now_ns)              # objects, pose, target, and why each sensor is believed
+
+The live node, bag replay, the simulator and the evaluation all drive this object. It imports no
+ROS, reads no clock, and with the inline scheduler is deterministic: the same pushes and ticks give
+the same output, bit for bit, on one backend and machine. One thread owns it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from mm_fusion_ros.config import FusionConfig
+from mm_fusion_ros.geometry import apply
+from mm_fusion_ros.grounding.target import TargetKeeper
+from mm_fusion_ros.localization.filter import PoseFilter
+from mm_fusion_ros.localization.motion import MotionBuffer
+from mm_fusion_ros.outputs import FusedOutput, ObstacleGrid
+from mm_fusion_ros.perception.detector import (
+    NOTHING,
+    CameraFeature,
+    Detections,
+    Detector,
+    LidarFeature,
+)
+from mm_fusion_ros.perception.obstacles import obstacle_grid
+from mm_fusion_ros.perception.tracking import Tracker
+from mm_fusion_ros.reliability.gate import Gate
+from mm_fusion_ros.samples import (
+    CameraFrame,
+    Command,
+    Float,
+    GpsFix,
+    ImuSample,
+    LidarScan,
+    Modality,
+    OdometrySample,
+    Sample,
+    modality_of,
+)
+from mm_fusion_ros.scheduling import Inline, Pending, Scheduler, Stopwatch
+from mm_fusion_ros.sensors.camera import CameraIntake, PreparedImage
+from mm_fusion_ros.sensors.gps import GpsIntake
+from mm_fusion_ros.sensors.imu import ImuIntake
+from mm_fusion_ros.sensors.language import CommandIntake
+from mm_fusion_ros.sensors.lidar import LidarIntake, PreparedScan
+from mm_fusion_ros.sensors.odometry import OdometryIntake
+from mm_fusion_ros.sensors.rejection import Rejected
+from mm_fusion_ros.sync.synchronizer import DeadlineSynchronizer, TickSet, Verdict
+
+log = logging.getLogger(__name__)
+F = TypeVar("F")
+SEEING = (Modality.CAMERA, Modality.LIDAR)
+
+
+@dataclass
+class Evidence(Generic[F]):
+    """One camera's or lidar's sample on its way to the tick.
+
+    Attributes:
+        prepared: validated, model-ready.
+        encode: makes the feature.
+        feature: under way or done; None while nobody has asked for it.
+    """
+
+    prepared: PreparedImage | PreparedScan
+    encode: Callable[[], F]
+    feature: Pending[F] | None = None
+
+
+AnyEvidence = Evidence[CameraFeature] | Evidence[LidarFeature] | None
+
+
+class Pipeline:
+    """Synchronizes, encodes, fuses, localizes and grounds; see the module's description.
+
+    Args:
+        config: everything; checked by `config.load` or `config.from_dict`.
+        detector: the networks; without them cameras and lidars give obstacles and trust only.
+        scheduler: who encodes; inline by default.
+        stopwatch: times the stages; none by default.
+    """
+
+    def __init__(
+        self,
+        config: FusionConfig,
+        *,
+        detector: Detector | None = None,
+        scheduler: Scheduler | None = None,
+        stopwatch: Stopwatch | None = None,
+    ) -> None:
+        self.config = config
+        self._detector = detector
+        self._scheduler = scheduler or Inline()
+        self._stopwatch = stopwatch or Stopwatch()
+        self._half_period_ns = {s.name: round(0.5e9 / s.rate_hz) for s in config.sources}
+
+        self._camera_intake = CameraIntake(config.camera)
+        self._lidar_intake = LidarIntake(config.lidar)
+        self._gps_intake = GpsIntake(config.gps)
+        self._odometry_intake = OdometryIntake(config.odometry)
+        self._imu_intake = ImuIntake()
+        self._command_intake = CommandIntake(config.command)
+
+        self._synchronizer: DeadlineSynchronizer[AnyEvidence] = DeadlineSynchronizer(
+            config.sources, config.sync
+        )
+        self._gate = Gate(config.sources, config.reliability)
+        self._motion = MotionBuffer()
+        self._filter = PoseFilter(config.localization)
+        self._tracker = Tracker(config.tracking)
+        self._keeper = TargetKeeper(config.grounding, config.command)
+        self._epoch = 0
+        self._rejected: dict[str, Counter[str]] = {}
+
+    def push(self, sample: Sample, now_ns: int) -> None:
+        """Takes one sample; bad ones are counted by reason and never raise.
+
+        Args:
+            sample: of a configured source.
+            now_ns: when it arrived, on the clock that stamps the samples [ns].
+        """
+        try:
+            with self._stopwatch.measure(f"push_{modality_of(sample).value}"):
+                self._push(sample, now_ns)
+        except Rejected as rejected:
+            self.reject(sample.source, rejected.reason, rejected.detail)
+        except Exception:  # one sensor's failure must not stop the others
+            log.exception("%s: sample dropped", sample.source)
+            self.reject(sample.source, "exception")
+
+    def reject(self, source: str, reason: str, detail: str = "") -> None:
+        """Counts a message that never became a sample."""
+        self._rejected.setdefault(source, Counter())[reason] += 1
+        self._gate.reject(source, reason)
+        log.debug("%s: %s: %s", source, reason, detail)
+
+    def next_deadline_ns(self) -> int | None:
+        """When to call `tick` [ns]; in the past when a tick is due. Ask again after each push."""
+        return self._synchronizer.next_deadline_ns()
+
+    def tick(self, now_ns: int) -> FusedOutput | None:
+        """The fused answer of the oldest instant that is due, or None."""
+        due = self._synchronizer.tick(now_ns)
+        self._follow_clock()
+        if due is None:
+            return None
+        with self._stopwatch.measure("tick"):
+            return self._answer(due, now_ns)
+
+    def counters(self) -> Mapping[str, Mapping[str, int]]:
+        """Samples by source and fate: accepted, emitted, and each reason for a drop."""
+        result = {name: dict(counts) for name, counts in self._synchronizer.counters().items()}
+        for name, reasons in self._rejected.items():
+            for reason, count in reasons.items():
+                of_source = result.setdefault(name, {})
+                of_source[reason] = of_source.get(reason, 0) + count
+        return result
+
+    def reset(self) -> None:
+        """Forgets all that was seen; keeps the counters."""
+        self._synchronizer.reset()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._gate.reset()
+        self._motion.reset()
+        self._filter.reset()
+        self._tracker.reset()
+        self._keeper.reset()
+
+    def _follow_clock(self) -> None:
+        """Where the clock jumped back, everything begins anew, all at once."""
+        if self._synchronizer.epoch != self._epoch:
+            self._epoch = self._synchronizer.epoch
+            self._forget()
+
+    def _push(self, sample: Sample, now_ns: int) -> None:
+        # Validate: what is wrong is refused before it touches any state.
+        evidence: AnyEvidence = None
+        quality: Mapping[str, float] = {}
+        if isinstance(sample, CameraFrame):
+            image, quality = self._camera_intake.accept(sample)
+            evidence = Evidence(image, self._camera_encoding(image, sample.source))
+        elif isinstance(sample, LidarScan):
+            scan, quality = self._lidar_intake.accept(sample, self._motion.twist)
+            evidence = Evidence(scan, self._lidar_encoding(scan, sample.source))
+        elif isinstance(sample, GpsFix):
+            sample, quality = self._gps_intake.accept(sample)
+        elif isinstance(sample, OdometrySample):
+            sample, quality = self._odometry_intake.accept(sample)
+        elif isinstance(sample, ImuSample):
+            sample, quality = self._imu_intake.accept(sample)
+        else:
+            sample = self._command_intake.accept(sample)
+
+        # Synchronize: a stamp that cannot be used ends here, counted.
+        verdict = self._synchronizer.push(sample.source, sample.stamp_ns, evidence, now_ns)
+        self._follow_clock()
+        if verdict is not Verdict.ACCEPTED:
+            return
+        stamp_ns = self._synchronizer.stamp_of(sample.source, sample.stamp_ns, now_ns)
+        sample = replace(sample, stamp_ns=stamp_ns)
+        self._gate.observe(sample.source, stamp_ns, quality, self._motion.moving(stamp_ns))
+
+        # Use at once what need not wait for the tick.
+        if evidence is not None:
+            self._encode_early(evidence, sample)
+        elif isinstance(sample, OdometrySample):
+            self._motion.push(sample)
+            self._filter.push_odometry(sample)
+        elif isinstance(sample, GpsFix):
+            self._gate.judge_fix(sample.source, self._filter.push_gps(sample))
+        elif isinstance(sample, Command):
+            self._keeper.command(sample)
+
+    def _camera_encoding(self, image: PreparedImage, source: str) -> Callable[[], CameraFeature]:
+        def encode() -> CameraFeature:
+            assert self._detector is not None
+            with self._stopwatch.measure("encode_camera"):
+                return self._detector.encode_camera(image, source)
+
+        return encode
+
+    def _lidar_encoding(self, scan: PreparedScan, source: str) -> Callable[[], LidarFeature]:
+        def encode() -> LidarFeature:
+            assert self._detector is not None
+            with self._stopwatch.measure("encode_lidar"):
+                return self._detector.encode_lidar(scan, source)
+
+        return encode
+
+    def _encode_early(self, evidence: Evidence[F], sample: Sample) -> None:
+        """Encodes on arrival what the next tick will want: of a fast camera, the nearest frame."""
+        if self._detector is None:
+            return
+        expected_ns = self._synchronizer.expected_stamp_ns()
+        near_ns = self._half_period_ns[sample.source]
+        if expected_ns is None or abs(sample.stamp_ns - expected_ns) <= near_ns:
+            evidence.feature = self._scheduler.submit(evidence.encode)
+
+    def _answer(self, due: TickSet[AnyEvidence], now_ns: int) -> FusedOutput:
+        tick_ns = due.stamp_ns
+
+        # Collect the features that belong to this instant; a sensor that failed is left out.
+        cameras: list[CameraFeature] = []
+        lidars: list[LidarFeature] = []
+        scans: list[PreparedScan] = []
+        used: dict[str, int] = {}
+        for name, entry in due.entries.items():
+            if entry.payload is None:
+                used[name] = entry.age_ns
+                continue
+            feature = self._feature_of(name, entry.payload)
+            tick_from_base = self._motion.base_from_base(tick_ns, entry.stamp_ns)
+            if isinstance(feature, CameraFeature):
+                cameras.append(replace(feature, tick_from_base=tick_from_base))
+            elif isinstance(feature, LidarFeature):
+                lidars.append(replace(feature, tick_from_base=tick_from_base))
+            if isinstance(entry.payload.prepared, PreparedScan):
+                scans.append(moved(entry.payload.prepared, tick_from_base))
+            if feature is not None or self._detector is None:
+                used[name] = entry.age_ns
+
+        # Fuse: objects in base_link at the tick, then with ids and velocities.
+        detections = self._detect(cameras, lidars)
+        odom_from_base = self._motion.odom_from_base(tick_ns)
+        with self._stopwatch.measure("track"):
+            objects = self._tracker.update(detections.objects, odom_from_base, tick_ns)
+
+        # Localize.
+        pose = self._filter.estimate(tick_ns)
+
+        # Judge: how far each source is believed, and why.
+        reliability = self._gate.judge(
+            now_ns,
+            used=used,
+            detections=detections,
+            pose_shares=self._filter.shares(),
+            gps=self._filter.gps_reliability(now_ns),
+        )
+
+        # Ground: the one thing to do next, or why not.
+        trust = {name: r.trust for name, r in reliability.items() if r.modality in SEEING}
+        target = self._keeper.update(objects, pose, tick_ns, trust)
+        return FusedOutput(
+            stamp_ns=tick_ns,
+            objects=objects,
+            reliability=reliability,
+            pose=pose,
+            target=target,
+            obstacles=self._obstacles(scans),
+            by_deadline=due.by_deadline,
+        )
+
+    def _feature_of(
+        self, name: str, evidence: Evidence[CameraFeature] | Evidence[LidarFeature]
+    ) -> CameraFeature | LidarFeature | None:
+        """The encoded sample; encoded now if nobody did before; None if that failed."""
+        if self._detector is None:
+            return None
+        try:
+            pending = evidence.feature or self._scheduler.submit(evidence.encode)
+            return pending.result()
+        except Exception:  # one sensor's failure must not stop the others
+            log.exception("%s: encoder failed", name)
+            self.reject(name, "encoder_failed")
+            return None
+
+    def _detect(
+        self, cameras: list[CameraFeature], lidars: list[LidarFeature]
+    ) -> Detections:
+        if self._detector is None:
+            return NOTHING
+        try:
+            with self._stopwatch.measure("fuse"):
+                return self._detector.detect(cameras, lidars)
+        except Exception:  # a tick without objects, and the next one may succeed
+            log.exception("fusion failed")
+            self.reject(self.config.sync.anchor, "fusion_failed")
+            return NOTHING
+
+    def _obstacles(self, scans: list[PreparedScan]) -> ObstacleGrid | None:
+        if not scans:
+            return None
+        with self._stopwatch.measure("obstacles"):
+            points = np.concatenate([scan.points for scan in scans])
+            return obstacle_grid(points, self.config.obstacles)
+
+
+def moved(scan: PreparedScan, tick_from_base: Float) -> PreparedScan:
+    """The scan in base_link at the tick; the scan itself where nothing moved in between."""
+    if np.array_equal(tick_from_base, np.eye(4)):
+        return scan
+    points = scan.points.copy()
+    points[:, :3] = apply(tick_from_base, points[:, :3])
+    return replace(scan, points=points)
