@@ -206,7 +206,7 @@ def _cell_rays(
 
 
 def _centres(across: int, resolution: float) -> NDArray[np.float64]:
-    return (np.arange(across) + 0.5 - across / 2.0) * resolution
+    return (np.arange(across, dtype=np.float64) + 0.5 - across / 2.0) * resolution
 
 
 def _footprint(across: int, config: ObstaclesConfig) -> tuple[NDArray[np.intp], ...]:

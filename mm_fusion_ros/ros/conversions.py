@@ -168,7 +168,7 @@ def _intrinsics(info: Any, size: tuple[int, int], source: str, rectified: bool) 
         # A driver may round an odd edge either way.
         if any(
             abs(found * bins - expected) >= bins
-            for found, bins, expected in zip(size, binning, window)
+            for found, bins, expected in zip(size, binning, window, strict=True)
         ):
             raise Rejected(
                 "calibration",
@@ -279,9 +279,9 @@ def odometry(message: Any, source: str, required_frame: str = "") -> OdometrySam
         source=source,
         odom_from_base=_rigid(pose.position, pose.orientation, f"{source}: pose"),
         twist=np.concatenate([_vector(twist.linear), _vector(twist.angular)]),
-        pose_covariance=_numbers(
-            message.pose.covariance, 36, f"{source}: pose covariance"
-        ).reshape(6, 6),
+        pose_covariance=_numbers(message.pose.covariance, 36, f"{source}: pose covariance").reshape(
+            6, 6
+        ),
         twist_covariance=_numbers(
             message.twist.covariance, 36, f"{source}: twist covariance"
         ).reshape(6, 6),

@@ -30,9 +30,7 @@ def completed(covariance: Float, default_variance: Float, what: str) -> tuple[Fl
     matrix = np.asarray(covariance, dtype=np.float64)
     size = default_variance.size
     if matrix.shape != (size, size):
-        raise Rejected(
-            "covariance", f"{what} has shape {matrix.shape}; expected ({size}, {size})"
-        )
+        raise Rejected("covariance", f"{what} has shape {matrix.shape}; expected ({size}, {size})")
     if not np.isfinite(matrix).all():
         raise Rejected("nan", f"{what} is not finite: the sender must declare numbers or zeros")
     variance = np.diagonal(matrix)

@@ -54,7 +54,8 @@ class GpsIntake:
             )
         if not np.isfinite(fix.base_from_antenna).all():
             raise Rejected(
-                "transform", f"{fix.source}: the antenna's place {fix.base_from_antenna} is no place"
+                "transform",
+                f"{fix.source}: the antenna's place {fix.base_from_antenna} is no place",
             )
         declared = fix.covariance
         # -1 in the first place is how some drivers say that there is none.

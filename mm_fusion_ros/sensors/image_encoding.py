@@ -166,7 +166,7 @@ def decode_raw(
     return image if layout.to_rgb is None else layout.to_rgb(image)
 
 
-def decode_compressed(data: Any, format: str, max_pixels: int) -> Image:
+def decode_compressed(data: Any, format: str, max_pixels: int) -> Image:  # noqa: A002
     """The pixels of a JPEG or PNG image as RGB.
 
     The kind is read from the bytes, the size from the header before anything is decoded. The

@@ -189,7 +189,7 @@ def exponentials(twist: Float, times_s: Float) -> Float:
 
 
 def _moved(points: NDArray[np.float32], base_from_lidar: Float) -> NDArray[np.float32]:
-    """Points (N, 4) in base_link, intensity as it is; several times faster than a matrix product."""
+    """Points (N, 4) in base_link, intensity as it is; much faster than a matrix product."""
     if not len(points):
         return points
     matrix = np.zeros((4, 5))
@@ -206,7 +206,8 @@ def _some(points: NDArray[np.float32]) -> NDArray[np.float32]:
 def _coverage(points: NDArray[np.float32]) -> float:
     some = _some(points)
     azimuth = np.arctan2(some[:, 1], some[:, 0])
-    bins = ((azimuth + np.float32(np.pi)) * np.float32(AZIMUTH_BINS / (2.0 * np.pi))).astype(np.intp)
+    turn = (azimuth + np.float32(np.pi)) * np.float32(0.5 / np.pi)
+    bins = np.minimum((turn * AZIMUTH_BINS).astype(np.intp), AZIMUTH_BINS - 1)
     hit = np.zeros(AZIMUTH_BINS, np.bool_)
-    hit[np.minimum(bins, AZIMUTH_BINS - 1)] = True
+    hit[bins] = True
     return float(hit.mean())

@@ -196,28 +196,25 @@ def _first_field(layout: Layout, names: Sequence[str]) -> str | None:
     return None
 
 
-def _points(
-    layout: Layout, data: NDArray[np.uint8], config: LidarConfig
-) -> NDArray[np.float32]:
-    intensity = _first_field(layout, INTENSITY_FIELDS)
+def _points(layout: Layout, data: NDArray[np.uint8], config: LidarConfig) -> NDArray[np.float32]:
+    name = _first_field(layout, INTENSITY_FIELDS)
+    intensity = None if name is None else layout.column(data, name)
     scale = 1.0
-    if intensity is not None:
-        column = layout.column(data, intensity)
-        scale = config.intensity_scale or intensity_scale(column)
-        if scale == 1.0:
-            view = layout.packed(data, ("x", "y", "z", intensity))
-            if view is not None:
-                return view
+    if name is not None and intensity is not None:
+        scale = config.intensity_scale or intensity_scale(intensity)
+        view = layout.packed(data, ("x", "y", "z", name)) if scale == 1.0 else None
+        if view is not None:
+            return view
     points = np.empty((layout.height * layout.width, 4), np.float32)
     grid = points.reshape(layout.height, layout.width, 4)
     # A float64 that float32 cannot hold becomes infinite, and is masked like any other.
     with np.errstate(over="ignore", invalid="ignore"):
-        for index, name in enumerate(("x", "y", "z")):
-            grid[:, :, index] = layout.column(data, name)
+        for index, axis in enumerate(("x", "y", "z")):
+            grid[:, :, index] = layout.column(data, axis)
         if intensity is None:
             points[:, 3] = 0.0
         else:
-            grid[:, :, 3] = column
+            grid[:, :, 3] = intensity
             if scale != 1.0:
                 points[:, 3] *= np.float32(1.0 / scale)
     return points

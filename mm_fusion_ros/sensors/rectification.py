@@ -111,9 +111,8 @@ class Rectifier:
         """
         if not check_distortion(model, coefficients):
             return image
-        key = b"|".join(
-            (model.encode(), repr(image.shape).encode(), intrinsics.tobytes(), coefficients.tobytes())
-        )
+        names = f"{model} {image.shape}".encode()
+        key = b"|".join((names, intrinsics.tobytes(), coefficients.tobytes()))
         maps = self._maps.get(key)
         if maps is None:
             maps = _maps(intrinsics, model, coefficients, (image.shape[1], image.shape[0]))
