@@ -1,0 +1,96 @@
+"""How wrong the receiver is: measured, with its own word as one opinion among others.
+
+The error of a fix has a fast part (white, new in every fix) and a slow one (atmosphere, orbits,
+reflections: it wanders over tens of seconds). The fast part is read off directly: the second
+difference of three consecutive fixes, less the motion that odometry tells, holds hardly anything
+else. The slow part is decided by the innovations, in the bank; here is only where they start from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mm_fusion_ros.config import LocalizationConfig
+from mm_fusion_ros.localization.bank import Hypotheses
+from mm_fusion_ros.samples import Float, GpsStatus
+
+# Sigma of the slow error in units of `gps_sigma_m`, with its probability before any evidence: a
+# carrier-phase fix, better than usual, usual, poor, and reflections or worse.
+_SIGMA_LEVELS = np.array([0.02, 0.4, 1.0, 2.2, 5.0, 13.0])
+_LEVEL_PRIOR = np.array([1e-6, 0.15, 0.4, 0.25, 0.13, 0.07])
+_LEVEL_PRIOR_CARRIER = np.array([0.5, 0.2, 0.15, 0.08, 0.04, 0.03])
+# Odometry drift in units of the configured one: as configured, or slipping.
+_DRIFT_LEVELS = np.array([1.0, 4.0])
+_DRIFT_PRIOR = np.array([0.7, 0.3])
+# A declared sigma is believed to within this factor (one standard deviation of its logarithm).
+_DECLARED_SPREAD = np.log(6.0)
+
+
+def hypotheses_of(config: LocalizationConfig) -> Hypotheses:
+    """Every pairing of a GPS level with an odometry level."""
+    return Hypotheses(
+        gps_sigma_m=np.repeat(config.gps_sigma_m * _SIGMA_LEVELS, len(_DRIFT_LEVELS)),
+        drift_scale=np.tile(_DRIFT_LEVELS, len(_SIGMA_LEVELS)),
+        correlation_s=config.gps_correlation_s,
+        dwell_s=config.dwell_s,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class GpsNoise:
+    """What is known of the receiver's noise; immutable, so that late fixes can be replayed.
+
+    Attributes:
+        seconds: the differences kept: (2,) second differences, east north [m].
+        declared: the sigmas declared last [m].
+        status: the quality reported last.
+        last_step: (2,) what the last fix moved beyond odometry [m]; None after a gap.
+    """
+
+    seconds: tuple[Float, ...] = ()
+    declared: tuple[float, ...] = ()
+    status: GpsStatus = GpsStatus.FIX
+    last_step: Float | None = field(default=None)
+
+    def with_declared(self, sigma_m: float | None, status: GpsStatus) -> GpsNoise:
+        """With one more word of the receiver."""
+        declared = self.declared if sigma_m is None else (*self.declared, sigma_m)[-15:]
+        return GpsNoise(self.seconds, declared, status, self.last_step)
+
+    def with_step(self, step: Float | None) -> GpsNoise:
+        """With what a fix moved beyond odometry since the one before; None after a gap."""
+        seconds = self.seconds
+        if step is not None and self.last_step is not None:
+            seconds = (*seconds, step - self.last_step)[-40:]
+        return GpsNoise(seconds, self.declared, self.status, step)
+
+    def white_sigma_m(self, config: LocalizationConfig) -> float:
+        """Sigma of the fast part, each axis [m].
+
+        The median keeps single wild fixes out. A second difference of white noise has 1 + 4 + 1
+        times its variance; the prior counts as ten measurements.
+        """
+        prior = 0.3 * config.gps_sigma_m
+        if not self.seconds:
+            return prior
+        measured = 1.4826 * float(np.median(np.abs(np.array(self.seconds)))) / np.sqrt(6.0)
+        count = len(self.seconds)
+        if count < 10:
+            measured = (count * measured + (10 - count) * prior) / 10.0
+        return max(measured, 0.007 * config.gps_sigma_m)
+
+    def declared_sigma_m(self, config: LocalizationConfig) -> float:
+        """Median of what the receiver declares, or the configured sigma where it does not [m]."""
+        return float(np.median(self.declared)) if self.declared else config.gps_sigma_m
+
+    def prior(self, hypotheses: Hypotheses, config: LocalizationConfig) -> Float:
+        """(K,) probabilities of the hypotheses when nothing is measured."""
+        carrier = self.status is GpsStatus.GBAS
+        level = np.repeat(_LEVEL_PRIOR_CARRIER if carrier else _LEVEL_PRIOR, len(_DRIFT_LEVELS))
+        declared = max(self.declared_sigma_m(config), 1e-3)
+        apart = np.log(hypotheses.gps_sigma_m / declared) / _DECLARED_SPREAD
+        prior = level * np.tile(_DRIFT_PRIOR, len(_SIGMA_LEVELS)) * np.exp(-0.5 * apart**2)
+        prior = np.maximum(prior / prior.sum(), 1e-9)
+        return np.asarray(prior / prior.sum(), dtype=np.float64)
