@@ -24,9 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LOG = ROOT / ".venv-setup.log"
-SITE_PACKAGES = (
-    VENV / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
-)
+SITE_PACKAGES = VENV / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
 
 REQUIREMENTS = {
     "run": ("base", "sim", "view", "ros"),
@@ -53,6 +51,7 @@ class SetupError(RuntimeError):
 
 
 def say(text: str) -> None:
+    """One line of progress."""
     print(f"set-up: {text}", flush=True)
 
 
@@ -74,7 +73,9 @@ def run(command: list[str], what: str, environment: dict[str, str] | None = None
         if code:
             log.seek(start)
             tail = "\n".join(log.read().splitlines()[-25:])
-            raise SetupError(f"{what} failed ({command[0]} exited {code}):\n{tail}\nAll of it: {LOG}")
+            raise SetupError(
+                f"{what} failed ({command[0]} exited {code}):\n{tail}\nAll of it: {LOG}"
+            )
     say(f"{what}: done in {time.monotonic() - began:.0f} s")
 
 
@@ -155,9 +156,10 @@ def make_environment(ros: str) -> None:
     usable = False
     if record.is_file() and record.read_text() == identity:
         check = [str(PYTHON), "-m", "pip", "--version"]
-        usable = PYTHON.exists() and not subprocess.run(
-            check, capture_output=True, check=False
-        ).returncode
+        usable = (
+            PYTHON.exists()
+            and not subprocess.run(check, capture_output=True, check=False).returncode
+        )
     if usable:
         return
     if VENV.exists():
@@ -324,9 +326,7 @@ def write_commands() -> None:
     for command, module in COMMANDS.items():
         target = VENV / "bin" / command
         target.write_text(
-            "#!/usr/bin/env bash\n"
-            f'. "{ROOT}/tools/env.sh"\n'
-            f'exec "{PYTHON}" -m {module} "$@"\n'
+            f'#!/usr/bin/env bash\n. "{ROOT}/tools/env.sh"\nexec "{PYTHON}" -m {module} "$@"\n'
         )
         target.chmod(0o755)
 
@@ -347,7 +347,9 @@ def check_ros(names: tuple[str, ...]) -> None:
         ["bash", "-c", command, program], capture_output=True, text=True, check=False
     )
     if answer.returncode:
-        raise SetupError(f"ROS does not load:\n{answer.stderr}\nMend with: rm -rf .venv && make setup")
+        raise SetupError(
+            f"ROS does not load:\n{answer.stderr}\nMend with: rm -rf .venv && make setup"
+        )
 
 
 def main() -> int:
