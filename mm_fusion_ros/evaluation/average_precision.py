@@ -80,10 +80,11 @@ def mean_average_precision(
     with_colour: bool,
     rule: PrecisionRule,
 ) -> MeanAveragePrecision:
-    """mAP over scenes.
+    """Mean average precision over scenes.
 
     Args:
-        truths, findings: one of each a scene.
+        truths: labels, one table a scene.
+        findings: answers, one table a scene.
         drawn: (B, S) from `bootstrap.draws`.
         region: what is compared.
         with_colour: class and colour must both be right (`mAP_attr`).
@@ -95,7 +96,7 @@ def mean_average_precision(
     for radius in rule.radii_m:
         matched = [
             match(truth, found, radius_m=radius, region=region, with_colour=with_colour)
-            for truth, found in zip(truths, findings)
+            for truth, found in zip(truths, findings, strict=True)
         ]
         for index, name in enumerate(CLASSES):
             rankings[name][radius] = rank(matched, truths, findings, index)
@@ -131,7 +132,7 @@ def rank(
 ) -> Ranking:
     """The answers of one class over all scenes, best score first; those left out are gone."""
     scores, hits, scenes, asked = [], [], [], []
-    for scene, (matches, truth, found) in enumerate(zip(matched, truths, findings)):
+    for scene, (matches, truth, found) in enumerate(zip(matched, truths, findings, strict=True)):
         chosen = (found.kind == kind) & (matches.outcome != LEFT_OUT)
         scores.append(matches.score[chosen])
         hits.append(matches.outcome[chosen] == HIT)
@@ -189,7 +190,8 @@ def interpolated_precision(precision: Float, recall: Float) -> Float:
     """Precision at 101 recall levels, (B, 101), linear between answers and 0 beyond the last.
 
     Args:
-        precision, recall: (B, D) float64; recall never falls along a row.
+        precision: (B, D) float64.
+        recall: (B, D) float64, never falling along a row.
     """
     rows, answers = recall.shape
     levels = np.linspace(0.0, 1.0, LEVELS)

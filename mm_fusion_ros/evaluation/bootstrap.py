@@ -56,6 +56,8 @@ class Estimate:
         return Estimate(self.value - other.value, self.replicates - other.replicates, self.scenes)
 
     def __str__(self) -> str:
+        if not np.isfinite(self.value):
+            return "-"
         low, high = self.interval
         return f"{self.value:.3f} [{low:.3f}, {high:.3f}]"
 

@@ -9,6 +9,7 @@ change nothing.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import time
@@ -39,6 +40,7 @@ from mm_fusion_ros.sensors.camera import CameraIntake
 from mm_fusion_ros.sensors.lidar import LidarIntake
 
 RECORDS = "scenes.jsonl"
+CODE_OF_RECORDS = ("sim", "sensors", "perception", "inference")
 Examine = Callable[[int], SceneRecord]
 _examine: Examine | None = None
 
@@ -88,7 +90,8 @@ class Examiner:
         from mm_fusion_ros.sim.drive import scene
 
         stages = Stages()
-        sample = stages.timed("simulate", partial(scene, seed, image_size=self._protocol.image_size))
+        make = partial(scene, seed, image_size=self._protocol.image_size)
+        sample = stages.timed("simulate", make)
         cameras, lidars = [], []
         for frame in sample.cameras:
             prepared, _ = stages.timed("prepare camera", self._camera_intake.accept, frame)
@@ -138,7 +141,7 @@ def run_clean(
     Raises:
         ModelError: the model cannot be used.
         ConfigError: the split has fewer scenes.
-        ValueError: the folder holds records of another model or protocol.
+        ValueError: the folder holds records of another model, protocol or code.
     """
     seeds = protocol.chosen_seeds(split, count)
     if make_examiner is None:
@@ -151,7 +154,7 @@ def run_clean(
     done = {record.seed: record for record in read_records(path, fingerprint)}
     wanted = [seed for seed in seeds if seed not in done]
     if wanted:
-        with open(path, "a", encoding="utf-8") as stream:
+        with path.open("a", encoding="utf-8") as stream:
             for record in examined(make_examiner, wanted, processes):
                 stream.write(json.dumps(plain_record(record)) + "\n")
                 stream.flush()
@@ -199,7 +202,20 @@ def fingerprint_of(
         "model": dict(folder.manifest.files),
         "calibration": dict(folder.manifest.calibration),
         "subsets": list(subsets),
+        "code": code_digest(),
     }
+
+
+def code_digest() -> str:
+    """SHA-256 of the code that makes records: simulator, intake, network, decoding."""
+    package = Path(__file__).resolve().parents[1]
+    files = [path for room in CODE_OF_RECORDS for path in sorted((package / room).rglob("*.py"))]
+    files += [*sorted(package.glob("*.py")), package / "evaluation/exam.py"]
+    files.append(package / "evaluation/records.py")
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def read_records(path: Path, fingerprint: dict[str, Any]) -> list[SceneRecord]:
@@ -208,7 +224,7 @@ def read_records(path: Path, fingerprint: dict[str, Any]) -> list[SceneRecord]:
     A last line cut short, by a kill or a full disk, is dropped.
 
     Raises:
-        ValueError: the records are of another model or protocol.
+        ValueError: the records are of another model, protocol or code.
     """
     head = json.dumps(fingerprint, sort_keys=True)
     text = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -219,7 +235,7 @@ def read_records(path: Path, fingerprint: dict[str, Any]) -> list[SceneRecord]:
         return []
     if whole[0] != head:
         raise ValueError(
-            f"{path} holds scenes of another model, protocol or set of sensors; "
+            f"{path} holds scenes of another model, protocol, code or set of sensors; "
             "name another folder with --out, or remove that file"
         )
     if cut:

@@ -72,7 +72,7 @@ def calibration(
     answers, so the interval may lie above the value.
     """
     probability, right, scene = [], [], []
-    for index, (truth, found) in enumerate(zip(truths, findings)):
+    for index, (truth, found) in enumerate(zip(truths, findings, strict=True)):
         outcome = match(truth, found, radius_m=radius_m, region=region, with_colour=False).outcome
         chosen = (outcome != LEFT_OUT) & (found.probability >= min_probability)
         probability.append(found.probability[chosen])
@@ -99,7 +99,9 @@ def binned(p: Float, right: Float, weight: Float, bins: int) -> tuple[Float, Flo
     """Bins of equal mass over answers in ascending order of probability.
 
     Args:
-        p, right, weight: (N,) probability, 1 or 0, and how often each answer counts.
+        p: (N,) probabilities, ascending.
+        right: (N,) 1 where right, else 0.
+        weight: (N,) how often each answer counts.
         bins: how many.
 
     Returns:
@@ -139,13 +141,16 @@ def ellipse_coverage(
     """Part of the answers whose 90 % ellipse in the ground plane holds the true centre.
 
     Args:
+        truths: labels, one table a scene.
+        findings: answers, one table a scene.
+        drawn: (B, S) from `bootstrap.draws`.
         region: where the true objects lie.
         min_probability: less probable answers do not enter.
         gate: farthest an answer may be from its object, metres or radians (`assign`).
         by_bearing: for a camera alone.
     """
     inside, scene = [], []
-    for index, (truth, found) in enumerate(zip(truths, findings)):
+    for index, (truth, found) in enumerate(zip(truths, findings, strict=True)):
         owner = assign(truth, found, gate=gate, by_bearing=by_bearing)
         asked = truth.counts & region.contains(truth)
         rows = np.flatnonzero((owner >= 0) & (found.probability >= min_probability))
@@ -182,7 +187,7 @@ def box_errors(
     """Errors of the answers that hit an object of their class within `radius_m`."""
     position, size, colour, scene = [], [], [], []
     yaw, yaw_scene = [], []
-    for index, (truth, found) in enumerate(zip(truths, findings)):
+    for index, (truth, found) in enumerate(zip(truths, findings, strict=True)):
         matches = match(truth, found, radius_m=radius_m, region=region, with_colour=False)
         rows = np.flatnonzero((matches.outcome == HIT) & (found.probability >= min_probability))
         owner = matches.truth[rows]

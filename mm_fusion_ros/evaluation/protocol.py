@@ -146,7 +146,11 @@ def load_protocol(path: Path | None = None) -> Protocol:
 
 
 def parse(content: Mapping[str, Any], digest: str) -> Protocol:
-    """The protocol of a YAML document; raises KeyError, TypeError or ValueError if it does not fit."""
+    """The protocol of a YAML document.
+
+    Raises:
+        KeyError, TypeError, ValueError: the document does not fit.
+    """
     rest = dict(content)
     regions = {name: Region(**rule) for name, rule in rest.pop("regions").items()}
     precision = rest.pop("precision")

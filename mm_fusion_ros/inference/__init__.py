@@ -1,0 +1,1 @@
+"""Runs networks: one interface, and the runtimes behind it."""

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar, Union
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-Dimension = Union[int, str, None]
+Dimension = int | str | None
 AnyBackend = TypeVar("AnyBackend", bound="Backend")
 
 
@@ -140,6 +140,7 @@ class Backend(ABC):
             self._active = False
             self._deactivate_impl()
 
+    # Python 3.10 has no typing.Self.
     def __enter__(self: AnyBackend) -> AnyBackend:
         self.activate()
         return self
@@ -196,7 +197,7 @@ def fits(given: tuple[int, ...], expected: tuple[Dimension, ...], named: dict[st
     """
     if len(given) != len(expected):
         return False
-    for size, wanted in zip(given, expected):
+    for size, wanted in zip(given, expected, strict=True):
         if isinstance(wanted, int) and size != wanted:
             return False
         if isinstance(wanted, str) and named.setdefault(wanted, size) != size:

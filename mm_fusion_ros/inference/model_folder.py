@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -108,8 +107,13 @@ def write_manifest(
     """Hashes the files of a folder and writes its manifest, whole or not at all.
 
     Args:
-        folder: where the files lie.
+        folder: where the files lie, and the manifest goes.
+        name: of the model.
+        version: of these weights.
         files: their names, without folders.
+        inputs: what the networks expect.
+        provenance: seed, commit, command, figures.
+        calibration: fitted on validation scenes.
 
     Raises:
         ModelError: a file is missing, or of a kind that may not be loaded.
@@ -122,7 +126,7 @@ def write_manifest(
     text = json.dumps(asdict(manifest), indent=2, allow_nan=False) + "\n"
     partial = root / f"{MANIFEST}.partial"
     partial.write_text(text, encoding="utf-8")
-    os.replace(partial, root / MANIFEST)
+    partial.replace(root / MANIFEST)
     return manifest
 
 

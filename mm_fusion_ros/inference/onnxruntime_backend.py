@@ -59,7 +59,7 @@ class OnnxRuntimeBackend(Backend):
             results = self._session.run(names, dict(feeds))
         except Exception as error:
             raise BackendError(f"{self.name}: ONNX Runtime failed: {error}") from error
-        return dict(zip(names, results))
+        return dict(zip(names, results, strict=True))
 
     def _deactivate_impl(self) -> None:
         self._session = None

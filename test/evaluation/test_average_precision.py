@@ -97,7 +97,7 @@ def test_the_weighted_figure_is_that_of_the_scenes_written_out(
     # Independent way: repeat each scene's answers as often as drawn and use numpy's interpolation.
     original = scattered(seed, answers, scenes)
     drawn = draws(scenes, 5, seed)
-    for row, value in zip(drawn, average_precision(original, drawn, NUSCENES)):
+    for row, value in zip(drawn, average_precision(original, drawn, NUSCENES), strict=False):
         times = row[original.scene]
         hit = np.repeat(original.hit, times)
         asked = int(row @ original.asked)
@@ -137,11 +137,11 @@ def test_the_curve_ends_where_recall_ends() -> None:
 def test_the_mean_is_over_classes_that_were_asked_for(
     truths: Callable[..., Truths], findings: Callable[..., Findings], everywhere: Region
 ) -> None:
-    true = truths(dict(x=5.0), dict(x=10.0), dict(x=15.0, kind="ball"))
+    true = truths({"x": 5.0}, {"x": 10.0}, {"x": 15.0, "kind": "ball"})
     found = findings(
-        dict(x=5.0, p=0.9),
-        dict(x=10.0, p=0.8),  # both cars: 1.0
-        dict(x=30.0, p=0.7, kind="cone"),  # no cone was asked for: not in the mean
+        {"x": 5.0, "p": 0.9},
+        {"x": 10.0, "p": 0.8},  # both cars: 1.0
+        {"x": 30.0, "p": 0.7, "kind": "cone"},  # no cone was asked for: not in the mean
     )  # fmt: skip; the ball is missed: 0.0
     result = mean_average_precision(
         [true], [found], draws(1, 10, 0), region=everywhere, with_colour=False, rule=NUSCENES
@@ -158,7 +158,7 @@ def test_the_figure_is_the_mean_over_the_radii(
 ) -> None:
     # 0.7 m off: a hit at 1 m and 2 m, not at 0.5 m: (0 + 1 + 1) / 3.
     result = mean_average_precision(
-        [truths(dict(x=5.0))], [findings(dict(x=5.7, p=0.9))], draws(1, 4, 0),
+        [truths({"x": 5.0})], [findings({"x": 5.7, "p": 0.9})], draws(1, 4, 0),
         region=everywhere, with_colour=False, rule=NUSCENES,
     )  # fmt: skip
     assert result.overall.value == pytest.approx(2 / 3)
@@ -170,8 +170,8 @@ def test_an_abstention_on_colour_costs_its_own_object_and_no_other(
     # Two red cars; one answered red, the other "unknown": score 0, ranked last, so the first
     # half of the curve is untouched: as if half were found and nothing else.
     result = mean_average_precision(
-        [truths(dict(x=5.0), dict(x=10.0))],
-        [findings(dict(x=5.0, p=0.6), dict(x=10.0, p=0.9, colour="unknown", q=0.0))],
+        [truths({"x": 5.0}, {"x": 10.0})],
+        [findings({"x": 5.0, "p": 0.6}, {"x": 10.0, "p": 0.9, "colour": "unknown", "q": 0.0})],
         draws(1, 4, 0), region=everywhere, with_colour=True, rule=NUSCENES,
     )  # fmt: skip
     # Level 0.50 itself has precision 1/2, after the abstention at the same recall.

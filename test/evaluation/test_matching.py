@@ -15,7 +15,7 @@ def test_the_more_probable_of_two_answers_takes_the_object(
 ) -> None:
     # Both are within 1 m of the car at x = 10; the better score goes first, though farther off.
     matches = match(
-        truths(dict(x=10.0)), findings(dict(x=10.1, p=0.5), dict(x=10.8, p=0.9)),
+        truths({"x": 10.0}), findings({"x": 10.1, "p": 0.5}, {"x": 10.8, "p": 0.9}),
         radius_m=1.0, region=everywhere, with_colour=False,
     )  # fmt: skip
     assert matches.outcome.tolist() == [WRONG, HIT]
@@ -28,7 +28,7 @@ def test_an_answer_takes_the_nearest_free_object(
     # First answer (0.9 at 10.4): objects at 10 (0.4 m) and 10.5 (0.1 m), takes the second.
     # Second answer (0.8 at 10.6): the second is taken, the first is 0.6 m off: takes that.
     matches = match(
-        truths(dict(x=10.0), dict(x=10.5)), findings(dict(x=10.4, p=0.9), dict(x=10.6, p=0.8)),
+        truths({"x": 10.0}, {"x": 10.5}), findings({"x": 10.4, "p": 0.9}, {"x": 10.6, "p": 0.8}),
         radius_m=1.0, region=everywhere, with_colour=False,
     )  # fmt: skip
     assert matches.truth.tolist() == [1, 0]
@@ -37,11 +37,11 @@ def test_an_answer_takes_the_nearest_free_object(
 def test_the_radius_itself_is_too_far_and_height_does_not_matter(
     truths: Callable[..., Truths], findings: Callable[..., Findings], everywhere: Region
 ) -> None:
-    found = findings(dict(x=11.0, p=0.9))
+    found = findings({"x": 11.0, "p": 0.9})
     found.centre[0, 2] = 5.0
     for radius, outcome in [(1.0, WRONG), (1.001, HIT)]:
         matches = match(
-            truths(dict(x=10.0)), found, radius_m=radius, region=everywhere, with_colour=False
+            truths({"x": 10.0}), found, radius_m=radius, region=everywhere, with_colour=False
         )
         assert matches.outcome.tolist() == [outcome]
 
@@ -50,8 +50,8 @@ def test_another_class_is_wrong_and_leaves_the_object_free(
     truths: Callable[..., Truths], findings: Callable[..., Findings], everywhere: Region
 ) -> None:
     matches = match(
-        truths(dict(x=10.0)),
-        findings(dict(x=10.0, p=0.9, kind="truck"), dict(x=10.0, p=0.2)),
+        truths({"x": 10.0}),
+        findings({"x": 10.0, "p": 0.9, "kind": "truck"}, {"x": 10.0, "p": 0.2}),
         radius_m=1.0, region=everywhere, with_colour=False,
     )  # fmt: skip
     assert matches.outcome.tolist() == [WRONG, HIT]
@@ -60,8 +60,10 @@ def test_another_class_is_wrong_and_leaves_the_object_free(
 def test_the_wrong_colour_is_wrong_only_where_colour_is_asked(
     truths: Callable[..., Truths], findings: Callable[..., Findings], everywhere: Region
 ) -> None:
-    true = truths(dict(x=10.0, colour="red"))
-    found = findings(dict(x=10.0, p=0.9, colour="blue"), dict(x=10.2, p=0.8, colour="red"))
+    true = truths({"x": 10.0, "colour": "red"})
+    found = findings(
+        {"x": 10.0, "p": 0.9, "colour": "blue"}, {"x": 10.2, "p": 0.8, "colour": "red"}
+    )
     with_colour = match(true, found, radius_m=1.0, region=everywhere, with_colour=True)
     assert with_colour.outcome.tolist() == [WRONG, HIT]  # blue left the object free
     without = match(true, found, radius_m=1.0, region=everywhere, with_colour=False)
@@ -73,7 +75,8 @@ def test_with_colour_answers_are_ranked_by_the_product(
 ) -> None:
     # 0.9 x 0.5 = 0.45 < 0.6 x 0.9 = 0.54: the second goes first.
     matches = match(
-        truths(dict(x=10.0)), findings(dict(x=10.0, p=0.9, q=0.5), dict(x=10.0, p=0.6, q=0.9)),
+        truths({"x": 10.0}),
+        findings({"x": 10.0, "p": 0.9, "q": 0.5}, {"x": 10.0, "p": 0.6, "q": 0.9}),
         radius_m=1.0, region=everywhere, with_colour=True,
     )  # fmt: skip
     np.testing.assert_allclose(matches.score, [0.45, 0.54])
@@ -83,10 +86,10 @@ def test_with_colour_answers_are_ranked_by_the_product(
 def test_unknown_matches_no_colour_not_even_an_unlisted_one(
     truths: Callable[..., Truths], findings: Callable[..., Findings], everywhere: Region
 ) -> None:
-    found = findings(dict(x=10.0, p=0.9, colour="unknown", q=0.0))
+    found = findings({"x": 10.0, "p": 0.9, "colour": "unknown", "q": 0.0})
     for colour in ("red", "pink"):
         matches = match(
-            truths(dict(x=10.0, colour=colour)), found,
+            truths({"x": 10.0, "colour": colour}), found,
             radius_m=1.0, region=everywhere, with_colour=True,
         )  # fmt: skip
         assert matches.outcome.tolist() == [WRONG]
@@ -96,9 +99,9 @@ def test_an_object_that_does_not_count_absorbs_answers_of_any_class(
     truths: Callable[..., Truths], findings: Callable[..., Findings], everywhere: Region
 ) -> None:
     matches = match(
-        truths(dict(x=10.0, counts=False)),
+        truths({"x": 10.0, "counts": False}),
         findings(
-            dict(x=10.1, p=0.9), dict(x=9.9, p=0.8, kind="truck"), dict(x=11.5, p=0.7)
+            {"x": 10.1, "p": 0.9}, {"x": 9.9, "p": 0.8, "kind": "truck"}, {"x": 11.5, "p": 0.7}
         ),
         radius_m=1.0, region=everywhere, with_colour=False,
     )  # fmt: skip
@@ -111,7 +114,7 @@ def test_an_object_that_counts_goes_before_one_that_does_not(
 ) -> None:
     # Nearest is the one that does not count; the answer is still a hit on the other.
     matches = match(
-        truths(dict(x=10.0, counts=False), dict(x=10.9)), findings(dict(x=10.2, p=0.9)),
+        truths({"x": 10.0, "counts": False}, {"x": 10.9}), findings({"x": 10.2, "p": 0.9}),
         radius_m=1.0, region=everywhere, with_colour=False,
     )  # fmt: skip
     assert matches.truth.tolist() == [1]
@@ -121,13 +124,13 @@ def test_one_region_serves_truth_and_answers(
     truths: Callable[..., Truths], findings: Callable[..., Findings], seen: Region
 ) -> None:
     matches = match(
-        truths(dict(x=10.0, in_view=False), dict(x=20.0), dict(x=50.0)),
+        truths({"x": 10.0, "in_view": False}, {"x": 20.0}, {"x": 50.0}),
         findings(
-            dict(x=10.0, p=0.9, in_view=False),  # on an object out of view
-            dict(x=15.0, p=0.8, in_view=False),  # on nothing, out of view
-            dict(x=20.0, p=0.7, in_view=False),  # out of view, hits the one in view
-            dict(x=50.0, p=0.6),  # beyond 40 m
-            dict(x=30.0, p=0.5),  # in view, on nothing
+            {"x": 10.0, "p": 0.9, "in_view": False},  # on an object out of view
+            {"x": 15.0, "p": 0.8, "in_view": False},  # on nothing, out of view
+            {"x": 20.0, "p": 0.7, "in_view": False},  # out of view, hits the one in view
+            {"x": 50.0, "p": 0.6},  # beyond 40 m
+            {"x": 30.0, "p": 0.5},  # in view, on nothing
         ),
         radius_m=1.0, region=seen, with_colour=False,
     )  # fmt: skip
@@ -141,7 +144,7 @@ def test_no_answers_and_no_truth_give_empty_matches(
     nothing = match(truths(), findings(), radius_m=1.0, region=everywhere, with_colour=True)
     assert len(nothing.outcome) == 0
     found = match(
-        truths(), findings(dict(x=3.0, p=0.5)), radius_m=1.0, region=everywhere, with_colour=True
+        truths(), findings({"x": 3.0, "p": 0.5}), radius_m=1.0, region=everywhere, with_colour=True
     )
     assert found.outcome.tolist() == [WRONG]
 
@@ -149,8 +152,8 @@ def test_no_answers_and_no_truth_give_empty_matches(
 def test_position_is_assigned_to_the_same_class_within_the_gate(
     truths: Callable[..., Truths], findings: Callable[..., Findings]
 ) -> None:
-    true = truths(dict(x=10.0), dict(x=12.0, kind="truck"), dict(x=30.0, counts=False))
-    found = findings(dict(x=12.0, p=0.9), dict(x=29.0, p=0.8), dict(x=20.0, p=0.7))
+    true = truths({"x": 10.0}, {"x": 12.0, "kind": "truck"}, {"x": 30.0, "counts": False})
+    found = findings({"x": 12.0, "p": 0.9}, {"x": 29.0, "p": 0.8}, {"x": 20.0, "p": 0.7})
     # The first is a car at 12 m: 2 m from the car, 0 m from the truck: the car's. The third is
     # 10 m from any free car: nobody's.
     assert assign(true, found, gate=6.0, by_bearing=False).tolist() == [0, 2, -1]
@@ -160,8 +163,8 @@ def test_position_by_bearing_forgives_range_and_wraps_around(
     truths: Callable[..., Truths], findings: Callable[..., Findings]
 ) -> None:
     # Both behind the robot, just either side of 180 degrees: 0.2 m / 10 m twice = 0.04 rad.
-    true = truths(dict(x=-10.0, y=0.2))
-    found = findings(dict(x=-20.0, y=-0.4, p=0.9))
+    true = truths({"x": -10.0, "y": 0.2})
+    found = findings({"x": -20.0, "y": -0.4, "p": 0.9})
     assert assign(true, found, gate=0.05, by_bearing=True).tolist() == [0]
     assert assign(true, found, gate=0.03, by_bearing=True).tolist() == [-1]
     assert assign(true, found, gate=6.0, by_bearing=False).tolist() == [-1]
@@ -170,4 +173,4 @@ def test_position_by_bearing_forgives_range_and_wraps_around(
 def test_assignment_survives_scenes_without_objects(
     truths: Callable[..., Truths], findings: Callable[..., Findings]
 ) -> None:
-    assert assign(truths(), findings(dict(x=1.0, p=0.9)), gate=6.0, by_bearing=False)[0] == -1
+    assert assign(truths(), findings({"x": 1.0, "p": 0.9}), gate=6.0, by_bearing=False)[0] == -1

@@ -37,12 +37,12 @@ def test_bins_hold_equal_mass_and_not_equal_width() -> None:
 def test_calibration_counts_hits_at_the_radius_above_the_least_probability(
     truths: Callable[..., Truths], findings: Callable[..., Findings], everywhere: Region
 ) -> None:
-    true = truths(dict(x=5.0), dict(x=10.0), dict(x=20.0, counts=False))
+    true = truths({"x": 5.0}, {"x": 10.0}, {"x": 20.0, "counts": False})
     found = findings(
-        dict(x=5.2, p=0.8),  # right
-        dict(x=12.0, p=0.6),  # 2 m off: wrong at 1 m
-        dict(x=20.0, p=0.9),  # on an object that does not count: left out
-        dict(x=30.0, p=0.05),  # too improbable to enter
+        {"x": 5.2, "p": 0.8},  # right
+        {"x": 12.0, "p": 0.6},  # 2 m off: wrong at 1 m
+        {"x": 20.0, "p": 0.9},  # on an object that does not count: left out
+        {"x": 30.0, "p": 0.05},  # too improbable to enter
     )
     result = calibration(
         [true], [found], ONE, region=everywhere, radius_m=1.0, min_probability=0.1, bins=2
@@ -66,8 +66,8 @@ def test_a_calibrated_source_has_an_error_near_zero(
         x = np.arange(20) * 1.9 + 1.0
         scenes.append(
             (
-                truths(*[dict(x=x[i]) for i in np.flatnonzero(right)]),
-                findings(*[dict(x=x[i], p=p[i]) for i in range(20)]),
+                truths(*[{"x": x[i]} for i in np.flatnonzero(right)]),
+                findings(*[{"x": x[i], "p": p[i]} for i in range(20)]),
             )
         )
     result = calibration(
@@ -92,10 +92,10 @@ def test_honest_gaussians_are_covered_nine_times_in_ten(
     generator = np.random.default_rng(5)
     n = 2000
     error = generator.normal(0.0, 0.3, (n, 2))
-    true = [truths(dict(x=10.0)) for _ in range(n)]
+    true = [truths({"x": 10.0}) for _ in range(n)]
 
     def covered(sigma: float) -> float:
-        found = [findings(dict(x=10.0 + e[0], y=e[1], p=0.9, sigma=sigma)) for e in error]
+        found = [findings({"x": 10.0 + e[0], "y": e[1], "p": 0.9, "sigma": sigma}) for e in error]
         return ellipse_coverage(
             true, found, draws(n, 10, 0),
             region=everywhere, min_probability=0.3, gate=6.0, by_bearing=False,
@@ -110,12 +110,12 @@ def test_honest_gaussians_are_covered_nine_times_in_ten(
 def test_coverage_leaves_out_what_does_not_count_is_improbable_or_far(
     truths: Callable[..., Truths], findings: Callable[..., Findings], everywhere: Region
 ) -> None:
-    true = truths(dict(x=5.0), dict(x=15.0, counts=False), dict(x=35.0))
+    true = truths({"x": 5.0}, {"x": 15.0, "counts": False}, {"x": 35.0})
     found = findings(
-        dict(x=5.1, p=0.9),  # inside its ellipse of sigma 1
-        dict(x=15.0, p=0.9),  # does not count
-        dict(x=25.0, p=0.9),  # 10 m from anything free
-        dict(x=35.0, p=0.2),  # improbable
+        {"x": 5.1, "p": 0.9},  # inside its ellipse of sigma 1
+        {"x": 15.0, "p": 0.9},  # does not count
+        {"x": 25.0, "p": 0.9},  # 10 m from anything free
+        {"x": 35.0, "p": 0.2},  # improbable
     )
     estimate = ellipse_coverage(
         [true], [found], ONE,
@@ -128,11 +128,16 @@ def test_box_errors_of_one_car(
     truths: Callable[..., Truths], findings: Callable[..., Findings], everywhere: Region
 ) -> None:
     result = box_errors(
-        [truths(dict(x=10.0, size=(4, 2, 1.5), yaw=3.0), dict(x=20.0, kind="barrel", yaw=1.0))],
+        [
+            truths(
+                {"x": 10.0, "size": (4, 2, 1.5), "yaw": 3.0},
+                {"x": 20.0, "kind": "barrel", "yaw": 1.0},
+            )
+        ],
         [
             findings(
-                dict(x=10.3, y=0.4, p=0.9, size=(2, 2, 1.5), yaw=-3.0, colour="blue"),
-                dict(x=20.0, p=0.8, kind="barrel", yaw=0.0),
+                {"x": 10.3, "y": 0.4, "p": 0.9, "size": (2, 2, 1.5), "yaw": -3.0, "colour": "blue"},
+                {"x": 20.0, "p": 0.8, "kind": "barrel", "yaw": 0.0},
             )
         ],
         ONE, region=everywhere, radius_m=2.0, min_probability=0.3,
@@ -157,7 +162,7 @@ def test_no_answers_are_no_figure_and_no_crash(
     truths: Callable[..., Truths], findings: Callable[..., Findings], everywhere: Region
 ) -> None:
     nothing = calibration(
-        [truths(dict(x=5.0))], [findings()], ONE,
+        [truths({"x": 5.0})], [findings()], ONE,
         region=everywhere, radius_m=1.0, min_probability=0.1, bins=5,
     )  # fmt: skip
     assert np.isnan(nothing.error.value)

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 @pytest.fixture
 def affine_model() -> onnx.ModelProto:
-    """y = 2 x + z for x, z of shape (batch, 3)."""
+    """A model of y = 2 x + z for x, z of shape (batch, 3)."""
     two = numpy_helper.from_array(np.full((1, 3), 2.0, dtype=np.float32), "two")
     graph = helper.make_graph(
         [

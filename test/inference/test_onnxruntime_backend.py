@@ -83,5 +83,5 @@ def test_data_outside_the_file_are_refused_before_the_runtime_sees_them(
         size_threshold=0, convert_attribute=True,
     )  # fmt: skip
     assert (affine.parent / "weights.bin").exists()
-    with pytest.raises(BackendError, match="'two', .*which is refused"):
+    with pytest.raises(BackendError, match=r"'two', .*which is refused"):
         OnnxRuntimeBackend(affine).activate()
