@@ -20,7 +20,7 @@ _SPEED: dict[str, tuple[float, float, float]] = {
     "truck": (2.0, 6.0, 0.1),
 }
 _GROUND: dict[Material, tuple[float, float, float]] = {
-    Material.ASPHALT: (0.28, 0.28, 0.29),
+    Material.ASPHALT: (0.38, 0.38, 0.39),
     Material.CONCRETE: (0.60, 0.59, 0.56),
     Material.PAVING: (0.52, 0.50, 0.47),
     Material.GRASS: (0.30, 0.40, 0.17),
@@ -36,20 +36,24 @@ class Layout:
         self.options = options
         self.rng = rng
         self.builder = PartBuilder()
-        self._circles: list[tuple[float, float, float]] = []
+        self._circles = np.zeros((1024, 3))
+        self._taken = 0
+        self._start = (0.0, 0.0)
         self._objects: list[tuple[str, str, int, float]] = []
 
     def free(self, x: float, y: float, radius: float) -> bool:
         """Whether a disc [m] touches nothing that was put."""
-        if not self._circles:
-            return True
-        taken = np.array(self._circles)
-        gap = np.hypot(taken[:, 0] - x, taken[:, 1] - y) - taken[:, 2]
-        return bool(np.all(gap > radius))
+        taken = self._circles[: self._taken]
+        return not bool(
+            (((taken[:, 0] - x) ** 2 + (taken[:, 1] - y) ** 2) <= (taken[:, 2] + radius) ** 2).any()
+        )
 
     def keep(self, x: float, y: float, radius: float) -> None:
         """Takes a disc [m]."""
-        self._circles.append((x, y, radius))
+        if self._taken == len(self._circles):
+            self._circles = np.concatenate([self._circles, np.zeros_like(self._circles)])
+        self._circles[self._taken] = (x, y, radius)
+        self._taken += 1
 
     def keep_bar(self, x: float, y: float, yaw: float, length: float, width: float) -> None:
         """Takes a bar [m] as a row of discs."""
@@ -65,6 +69,11 @@ class Layout:
             self.free(x + float(a * np.cos(yaw)), y + float(a * np.sin(yaw)), radius)
             for a in along
         )
+
+    def start_at(self, x: float, y: float) -> None:
+        """Keeps the robot's starting place clear [m]; objects are counted from there."""
+        self._start = (x, y)
+        self.keep(x, y, 1.6)
 
     @property
     def object_count(self) -> int:
@@ -84,6 +93,8 @@ class Layout:
     ) -> bool:
         """Puts an object where there is room; says whether there was."""
         length, width, _ = shapes.FOOTPRINT[class_name]
+        if np.hypot(x - self._start[0], y - self._start[1]) > self.options.radius_m - 0.5:
+            return False
         if not self.bar_is_free(x, y, yaw, length, width):
             return False
         rng = self.rng
@@ -133,7 +144,7 @@ class Layout:
         yaw: float = 0.0,
     ) -> None:
         """Puts a slab whose surface is at `top` [m]."""
-        shade = np.array(_GROUND[material]) * self.rng.uniform(0.7, 1.25)
+        shade = np.array(_GROUND[material]) * self.rng.uniform(0.65, 1.3)
         shade = shade * self.rng.uniform(0.94, 1.06, 3)
         red, green, blue = np.clip(shade, 0.02, 0.95)
         self.builder.add(
@@ -206,8 +217,8 @@ def draw_name(class_name: str, rng: np.random.Generator) -> str:
 
 
 def draw_place(rng: np.random.Generator, low: float, high: float) -> tuple[float, float]:
-    """A point between two distances from the origin [m], as dense near as far per metre."""
-    distance = low + (high - low) * rng.random() ** 1.15
+    """A point between two distances from the origin [m], denser near than far."""
+    distance = low + (high - low) * rng.random() ** 1.5
     angle = rng.uniform(-np.pi, np.pi)
     return float(distance * np.cos(angle)), float(distance * np.sin(angle))
 
@@ -230,12 +241,6 @@ def lay_out(
     raise ValueError(f"world kind {kind!r}: expected 'yard', 'street' or 'any'")
 
 
-def _starts(layout: Layout, places: list[tuple[float, float, float]]) -> None:
-    """Keeps the starting places clear."""
-    for x, y, _ in places:
-        layout.keep(x, y, 1.6)
-
-
 def _yard(layout: Layout, count: int) -> list[tuple[float, float, float]]:
     rng = layout.rng
     materials = list(_GROUND)
@@ -253,7 +258,7 @@ def _yard(layout: Layout, count: int) -> list[tuple[float, float, float]]:
             [rng.uniform(-3, 3, (1, 2)), rng.uniform(-np.pi, np.pi, (1, 1))]
         )
     ]
-    _starts(layout, starts)
+    layout.start_at(*starts[0][:2])
     turn = float(rng.uniform(-np.pi, np.pi))
     for side in range(4):
         if rng.random() < 0.25:
@@ -309,7 +314,7 @@ def _street(layout: Layout, count: int) -> list[tuple[float, float, float]]:
             layout.marking(x0, float(y), 3.0, 0.5, 0.0)
     facing = 0.0 if rng.random() < 0.85 else float(rng.choice([np.pi, rng.uniform(-np.pi, np.pi)]))
     starts = [(0.0, float(rng.uniform(-0.4, 0.4)), facing + float(rng.normal(0, 0.12)))]
-    _starts(layout, starts)
+    layout.start_at(*starts[0][:2])
     for side, edge, yaw in ((1.0, left + walk[0], 0.0), (-1.0, right - walk[1], np.pi)):
         setback = float(rng.choice([0.0, 0.0, rng.uniform(1, 10)]))
         at = -70.0 + float(rng.uniform(0, 10))

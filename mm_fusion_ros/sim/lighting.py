@@ -56,7 +56,7 @@ def draw_lighting(name: str, rng: np.random.Generator) -> Lighting:
         level = rng.uniform(0.16, 0.38)
         ambient = (level * 0.85, level * 0.97, level * 1.15)
         zenith, horizon = (0.22, 0.42, 0.85), (0.70, 0.80, 0.92)
-        exposure, noise = rng.uniform(0.14, 0.30), rng.uniform(0.004, 0.015)
+        exposure, noise = rng.uniform(0.15, 0.46), rng.uniform(0.004, 0.015)
         haze, cloud, occlusion = rng.uniform(300.0, 2000.0), rng.uniform(0.0, 0.8), 0.0
     elif name == "shade":
         elevation = np.radians(rng.uniform(40.0, 75.0))
@@ -65,7 +65,7 @@ def draw_lighting(name: str, rng: np.random.Generator) -> Lighting:
         ambient = (level * (0.92 + 0.1 * warm), level, level * (1.1 - 0.15 * warm))
         grey = rng.uniform(0.5, 0.9)
         zenith, horizon = (grey * 0.9, grey * 0.95, grey), (grey, grey, grey)
-        exposure, noise = rng.uniform(0.12, 0.24), rng.uniform(0.006, 0.02)
+        exposure, noise = rng.uniform(0.13, 0.32), rng.uniform(0.006, 0.02)
         haze, cloud, occlusion = rng.uniform(120.0, 900.0), rng.uniform(0.2, 1.0), 0.75
     elif name == "dusk":
         elevation = np.radians(rng.uniform(25.0, 60.0))
@@ -77,7 +77,7 @@ def draw_lighting(name: str, rng: np.random.Generator) -> Lighting:
         glow = rng.uniform(0.15, 0.4)
         zenith = (glow * 0.3, glow * 0.4, glow * 0.8)
         horizon = (glow * (0.6 + 0.9 * warm), glow * (0.6 + 0.2 * warm), glow * 0.7)
-        exposure, noise = rng.uniform(0.035, 0.11), rng.uniform(0.02, 0.045)
+        exposure, noise = rng.uniform(0.035, 0.13), rng.uniform(0.02, 0.045)
         haze, cloud, occlusion = rng.uniform(150.0, 900.0), rng.uniform(0.2, 1.0), 0.7
     else:
         raise ValueError(f"lighting {name!r}: expected 'sun', 'shade', 'dusk' or 'any'")

@@ -13,8 +13,9 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from mm_fusion_ros.sim.mesh import Array, Index, Material
+from mm_fusion_ros.sim.mesh import Array, Index, Material, PartTable
 
 _ATLAS = 512
 
@@ -25,7 +26,7 @@ _LOOK: dict[Material, tuple[float, float, float, float]] = {
     Material.GLASS: (20.0, 0.05, 0.0, 1.0),
     Material.RUBBER: (60.0, 0.10, 0.10, 0.0),
     Material.CLOTH: (60.0, 0.20, 0.14, 0.0),
-    Material.ASPHALT: (30.0, 0.22, 0.25, 0.0),
+    Material.ASPHALT: (30.0, 0.12, 0.22, 0.0),
     Material.GRASS: (40.0, 0.45, 0.45, 0.0),
     Material.CONCRETE: (24.0, 0.18, 0.10, 0.0),
     Material.PAVING: (30.0, 0.18, 0.12, 0.0),
@@ -40,7 +41,7 @@ _LOOK: dict[Material, tuple[float, float, float, float]] = {
     Material.CARTON: (50.0, 0.14, 0.08, 0.0),
     Material.BALL: (40.0, 0.05, 0.02, 0.7),
     Material.POSTER: (40.0, 0.05, 0.03, 0.1),
-    Material.DIRT: (30.0, 0.35, 0.30, 0.0),
+    Material.DIRT: (30.0, 0.28, 0.30, 0.0),
     Material.SLATS: (40.0, 0.14, 0.06, 0.1),
     Material.LAMP: (20.0, 0.02, 0.0, 0.8),
     Material.CABINET: (40.0, 0.10, 0.05, 0.1),
@@ -59,34 +60,27 @@ DROPOUT[Material.RUBBER] = 0.05
 
 @dataclass(frozen=True, eq=False)
 class Hits:
-    """Where rays met surfaces; row = ray.
+    """Where rays met surfaces; the last axis is the ray, so that every row is contiguous.
 
     Attributes:
-        place: (N, 3) float32, in the part [m].
-        plane: (N, 2) float32, along the face in the part [m].
-        size: (N, 3) float32, of the part [m].
+        place: (3, N) float32, in the part [m].
+        plane: (2, N) float32, along the face in the part [m].
         axis: (N,) int8, the part's axis that the face looks along.
         footprint: (N,) float32, what a pixel covers there [m].
+        noise: (3, N) float32, about -1..1: coarse, fine, blotches.
+        size: (3, N) float32, of the part [m].
         phase: (N,) float32, 0..1, of the part.
-        accent: (N, 3) float32, linear.
-        noise: (N, 3) float32, about -1..1: coarse, fine, blotches.
+        accent: (3, N) float32, linear.
     """
 
     place: Array
     plane: Array
-    size: Array
-    axis: Array
+    axis: NDArray[np.int8]
     footprint: Array
+    noise: Array
+    size: Array
     phase: Array
     accent: Array
-    noise: Array
-
-    def take(self, rows: Index) -> Hits:
-        """Some of the rows."""
-        return Hits(
-            self.place[rows], self.plane[rows], self.size[rows], self.axis[rows],
-            self.footprint[rows], self.phase[rows], self.accent[rows], self.noise[rows],
-        )  # fmt: skip
 
 
 @lru_cache(maxsize=1)
@@ -110,22 +104,23 @@ def noise_atlas() -> Array:
 
 
 def noise_at(plane: Array, scale: Array, phase: Array, shape: tuple[int, int]) -> Array:
-    """Noise (N, 3) at places on faces.
+    """Noise (3, N) at places on faces.
 
     Args:
-        plane: (N, 2) float32 [m].
+        plane: (2, N) float32 [m].
         scale: (N,) float32, cells a metre.
         phase: (N,) float32, shifts the pattern.
         shape: rows and columns with N = rows * columns.
     """
-    u = (plane[:, 0] * scale + phase * 373.0) % _ATLAS
-    v = (plane[:, 1] * scale + phase * 211.0) % _ATLAS
+    u = plane[0] * scale + phase * np.float32(373.0)
+    v = plane[1] * scale + phase * np.float32(211.0)
+    u -= np.floor(u * np.float32(1 / _ATLAS)) * np.float32(_ATLAS)
+    v -= np.floor(v * np.float32(1 / _ATLAS)) * np.float32(_ATLAS)
     sampled = cv2.remap(
         noise_atlas(), u.reshape(shape), v.reshape(shape), cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_WRAP,
     )  # fmt: skip
-    result: Array = sampled.reshape(-1, 3)
-    return result
+    return np.ascontiguousarray(sampled.reshape(-1, 3).T)
 
 
 def _fade(hits: Hits, period: float) -> Array:
@@ -135,7 +130,8 @@ def _fade(hits: Hits, period: float) -> Array:
 
 
 def _mix(albedo: Array, other: Array, weight: Array) -> Array:
-    result: Array = albedo + (other - albedo) * weight[:, None]
+    """From one colour (3, N) towards another, (3, N) or (3, 1)."""
+    result: Array = albedo + (other - albedo) * weight
     return result
 
 
@@ -147,97 +143,97 @@ def _lines(values: Array, period: float, width: float) -> Array:
 
 def _paving(albedo: Array, hits: Hits) -> Array:
     period = 0.4
-    rows = np.floor(hits.plane[:, 1] / period)
+    rows = np.floor(hits.plane[1] / period)
     joint = np.maximum(
-        _lines(hits.plane[:, 0] + rows * 0.5 * period, 2 * period, 0.025),
-        _lines(hits.plane[:, 1], period, 0.025),
+        _lines(hits.plane[0] + rows * 0.5 * period, 2 * period, 0.025),
+        _lines(hits.plane[1], period, 0.025),
     )
-    return albedo * (1 - 0.45 * joint * _fade(hits, period * 0.5))[:, None]
+    return albedo * (1 - 0.45 * joint * _fade(hits, period * 0.5))
 
 
 def _brick(albedo: Array, hits: Hits) -> Array:
     course = 0.075 * 2
-    rows = np.floor(hits.plane[:, 1] / course)
+    rows = np.floor(hits.plane[1] / course)
     joint = np.maximum(
-        _lines(hits.plane[:, 0] + rows * 0.15, 0.3, 0.02), _lines(hits.plane[:, 1], course, 0.02)
+        _lines(hits.plane[0] + rows * 0.15, 0.3, 0.02), _lines(hits.plane[1], course, 0.02)
     )
-    tone = np.sin(rows * 12.9 + np.floor((hits.plane[:, 0] + rows * 0.15) / 0.3) * 78.2)
-    shaded = albedo * (1 + 0.18 * tone * _fade(hits, course))[:, None]
-    return _mix(shaded, np.full(3, 0.38, np.float32), 0.6 * joint * _fade(hits, course))
+    tone = np.sin(rows * 12.9 + np.floor((hits.plane[0] + rows * 0.15) / 0.3) * 78.2)
+    shaded = albedo * (1 + 0.18 * tone * _fade(hits, course))
+    return _mix(shaded, np.full((3, 1), 0.38, np.float32), 0.6 * joint * _fade(hits, course))
 
 
 def _facade(albedo: Array, hits: Hits) -> Array:
     period = 1.8 + 1.8 * hits.phase
     floor = 2.7 + 0.6 * hits.phase
-    across = (hits.plane[:, 0] / period + 0.5) % 1.0
-    up = ((hits.place[:, 2] + hits.size[:, 2] / 2) / floor) % 1.0
+    across = (hits.plane[0] / period + 0.5) % 1.0
+    up = ((hits.place[2] + hits.size[2] / 2) / floor) % 1.0
     half = 0.16 + 0.14 * ((hits.phase * 7.0) % 1.0)
     frame = (np.abs(across - 0.5) < half + 0.03) & (np.abs(up - 0.55) < 0.27)
     window = (np.abs(across - 0.5) < half) & (np.abs(up - 0.55) < 0.24)
     side = (hits.axis != 2).astype(np.float32)
     lit = _mix(albedo, hits.accent, frame * side)
-    return _mix(lit, np.array([0.03, 0.035, 0.045], np.float32), window * side)
+    return _mix(lit, np.array([[0.03], [0.035], [0.045]], np.float32), window * side)
 
 
 def _wood(albedo: Array, hits: Hits) -> Array:
-    joint = _lines(hits.place[:, 1] + hits.place[:, 2], 0.14, 0.012)
-    return albedo * (1 - 0.5 * joint * _fade(hits, 0.07))[:, None]
+    joint = _lines(hits.place[1] + hits.place[2], 0.14, 0.012)
+    return albedo * (1 - 0.5 * joint * _fade(hits, 0.07))
 
 
 def _slats(albedo: Array, hits: Hits) -> Array:
     around = np.where(
-        hits.axis == 0, hits.place[:, 1], hits.place[:, 0]
+        hits.axis == 0, hits.place[1], hits.place[0]
     )
     period = 0.09
     slot = _lines(around, period, 0.03) * (hits.axis != 2)
     # Beyond sight of the slots, their mean darkness stays.
     fade = _fade(hits, period)
-    return albedo * (1 - 0.7 * (slot * fade + (1 - fade) / 3))[:, None]
+    return albedo * (1 - 0.7 * (slot * fade + (1 - fade) / 3))
 
 
 def _foliage(albedo: Array, hits: Hits) -> Array:
-    tone = hits.noise[:, 2]
-    tint = np.stack([0.16 * tone, 0.05 * tone, -0.1 * tone], axis=1)
+    tone = hits.noise[2]
+    tint = np.stack([0.16 * tone, 0.05 * tone, -0.1 * tone])
     result: Array = albedo * (1 + tint)
     return result
 
 
 def _cone(albedo: Array, hits: Hits) -> Array:
-    share = hits.place[:, 2] / hits.size[:, 2] + 0.5
+    share = hits.place[2] / hits.size[2] + 0.5
     stripe = np.abs(share - 0.55) < 0.10
     second = (np.abs(share - 0.25) < 0.05) & (hits.phase > 0.5)
     return _mix(albedo, hits.accent, (stripe | second).astype(np.float32))
 
 
 def _barrel(albedo: Array, hits: Hits) -> Array:
-    share = hits.place[:, 2] / hits.size[:, 2] + 0.5
+    share = hits.place[2] / hits.size[2] + 0.5
     groove = np.cos(share * 2 * np.pi * 9) > 0.75
-    lid = (hits.axis == 2) & (hits.place[:, 2] > 0)
+    lid = (hits.axis == 2) & (hits.place[2] > 0)
     darker = 0.28 * groove * _fade(hits, 0.1) + 0.25 * lid
-    return albedo * (1 - darker)[:, None]
+    return albedo * (1 - darker)
 
 
 def _carton(albedo: Array, hits: Hits) -> Array:
     reach = np.abs(hits.place) / hits.size  # 0 in the middle, 0.5 at a face
-    edge = (np.sort(reach, axis=1)[:, 1] > 0.46).astype(np.float32)
-    tape = (np.abs(hits.place[:, 1] / hits.size[:, 1]) < 0.055) & (hits.axis != 1)
-    cross = (np.abs(hits.place[:, 2] / hits.size[:, 2]) < 0.05) & (hits.axis != 2)
+    edge = (np.sort(reach, axis=0)[1] > 0.46).astype(np.float32)
+    tape = (np.abs(hits.place[1] / hits.size[1]) < 0.055) & (hits.axis != 1)
+    cross = (np.abs(hits.place[2] / hits.size[2]) < 0.05) & (hits.axis != 2)
     band = np.where(hits.phase < 0.5, tape, tape | cross)
     banded = _mix(albedo, hits.accent, band.astype(np.float32))
-    return banded * (1 - 0.55 * edge)[:, None]
+    return banded * (1 - 0.55 * edge)
 
 
 def _ball(albedo: Array, hits: Hits) -> Array:
     unit = hits.place / hits.size * 2.0
-    seam = np.min(np.abs(unit), axis=1) < 0.045
-    patch = (np.max(np.abs(unit), axis=1) > 0.94) & (hits.phase > 0.5)
+    seam = np.min(np.abs(unit), axis=0) < 0.045
+    patch = (np.max(np.abs(unit), axis=0) > 0.94) & (hits.phase > 0.5)
     shown = _mix(albedo, hits.accent, 0.9 * patch.astype(np.float32))
-    return shown * (1 - 0.6 * seam)[:, None]
+    return shown * (1 - 0.6 * seam)
 
 
 def _poster(albedo: Array, hits: Hits) -> Array:
-    u = hits.plane[:, 0] * (1.5 + 2 * hits.phase)
-    v = hits.plane[:, 1] * (1.5 + 3 * ((hits.phase * 5) % 1))
+    u = hits.plane[0] * (1.5 + 2 * hits.phase)
+    v = hits.plane[1] * (1.5 + 3 * ((hits.phase * 5) % 1))
     bars = np.sin(v * 6.0 + hits.phase * 40) > 0.6
     disc = (np.hypot(u - 0.1, v) < 0.35) & (hits.phase > 0.4)
     return _mix(albedo, hits.accent, (bars ^ disc).astype(np.float32))
@@ -245,9 +241,9 @@ def _poster(albedo: Array, hits: Hits) -> Array:
 
 def _cabinet(albedo: Array, hits: Hits) -> Array:
     share = hits.place / hits.size
-    vent = _lines(hits.place[:, 2], 0.06, 0.02) * (share[:, 2] > 0.2) * (np.abs(share[:, 1]) < 0.3)
-    door = (np.abs(share[:, 1]) < 0.012) & (hits.axis == 0)
-    return albedo * (1 - 0.55 * np.maximum(vent * _fade(hits, 0.06), door))[:, None]
+    vent = _lines(hits.place[2], 0.06, 0.02) * (share[2] > 0.2) * (np.abs(share[1]) < 0.3)
+    door = (np.abs(share[1]) < 0.012) & (hits.axis == 0)
+    return albedo * (1 - 0.55 * np.maximum(vent * _fade(hits, 0.06), door))
 
 
 _PATTERNS: dict[Material, Callable[[Array, Hits], Array]] = {
@@ -266,15 +262,35 @@ _PATTERNS: dict[Material, Callable[[Array, Hits], Array]] = {
 }
 
 
-def albedo(colour: Array, material: Index, hits: Hits) -> Array:
-    """(N, 3) float32, linear reflectance of colour (N, 3) under the material's pattern and noise."""
-    look = LOOK[material]
-    resolved = np.clip(1.6 / (hits.footprint * look[:, 0] + 1e-6), 0.0, 1.0)
-    level = 1 + look[:, 1] * (hits.noise[:, 0] + 0.4 * hits.noise[:, 2]) * (0.35 + 0.65 * resolved)
-    level += look[:, 2] * hits.noise[:, 1] * resolved
-    result = colour * np.maximum(level, 0.15)[:, None]
+def albedo(
+    parts: PartTable, part: Index, plane: Array, place: Array, axis: NDArray[np.int8],
+    footprint: Array, shape: tuple[int, int],
+) -> Array:
+    """Linear reflectance (3, N) of places on parts, with the material's noise and pattern.
+
+    Args:
+        parts: of the world.
+        part: (N,) rows of the table.
+        plane, place, axis, footprint: as in `Hits`.
+        shape: rows and columns of the image, N = rows * columns.
+    """  # fmt: skip
+    look = np.column_stack([LOOK[parts.material], parts.phase, parts.colour])
+    columns = np.ascontiguousarray(look.take(part, axis=0).T)
+    noise = noise_at(plane, columns[0], columns[4], shape)
+    resolved = np.minimum(np.float32(1.6) / (footprint * columns[0] + np.float32(1e-6)), 1)
+    level = noise[0] + np.float32(0.4) * noise[2]
+    level *= columns[1] * (np.float32(0.35) + np.float32(0.65) * resolved)
+    level += columns[2] * noise[1] * resolved
+    result = columns[5:8] * np.maximum(level + 1, np.float32(0.15))
+    material = parts.material[part]
     for kind, pattern in _PATTERNS.items():
-        rows = np.flatnonzero(material == kind).astype(np.int32)
-        if len(rows):
-            result[rows] = pattern(result[rows], hits.take(rows))
+        rows = np.flatnonzero(material == kind)
+        if not len(rows):
+            continue
+        owner = part[rows]
+        hits = Hits(
+            place[:, rows], plane[:, rows], axis[rows], footprint[rows], noise[:, rows],
+            parts.size[owner].T, parts.phase[owner], parts.accent[owner].T,
+        )  # fmt: skip
+        result[:, rows] = pattern(result[:, rows], hits)
     return result

@@ -118,6 +118,7 @@ class Mesh:
         triangles: (T, 3) uint32, rows of `vertices`.
         part: (T,) int32, row of the part table.
         corner_normals: (T, 3, 3) float32, unit, outward.
+        face_normals: (T, 3) float32, unit, of the first corner.
         smooth: (T,) bool, whether the corner normals differ over the triangle.
         axis: (T,) int8, the part's axis that the face looks along (texture plane).
         part_rotation: (P, 3, 3) float32, map from part.
@@ -129,6 +130,7 @@ class Mesh:
     triangles: NDArray[np.uint32]
     part: Index
     corner_normals: Array
+    face_normals: Array
     smooth: NDArray[np.bool_]
     axis: NDArray[np.int8]
     part_rotation: Array
@@ -268,11 +270,13 @@ def instantiate(parts: PartTable, frames: FrameTable, time_s: float = 0.0) -> Me
         is_smooth = unit.corner_normals is not None
         smooth.append(np.full(len(rows) * len(unit.triangles), is_smooth))
         offset += len(rows) * count
+    corner_normals = np.concatenate(normals)
     return Mesh(
         vertices=np.ascontiguousarray(np.concatenate(vertices), dtype=np.float32),
         triangles=np.concatenate(triangles),
         part=np.concatenate(owner),
-        corner_normals=np.concatenate(normals),
+        corner_normals=corner_normals,
+        face_normals=np.ascontiguousarray(corner_normals[:, 0]),
         smooth=np.concatenate(smooth),
         axis=np.concatenate(axis),
         part_rotation=rotation,

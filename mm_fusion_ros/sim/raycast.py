@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from mm_fusion_ros.samples import Float
 from mm_fusion_ros.sim import materials
 from mm_fusion_ros.sim.lighting import Lighting
-from mm_fusion_ros.sim.materials import Hits
 from mm_fusion_ros.sim.mesh import Array, Index, Mesh, instantiate
 from mm_fusion_ros.sim.sensors import CameraSpec, LidarSpec
 from mm_fusion_ros.sim.world import World
@@ -63,37 +62,44 @@ class Renderer:
         self.at(time_s)
         shape = (spec.height, spec.width)
         local = _pixel_rays(spec.width, spec.height, spec.fov_deg)
-        direction = local @ map_from_camera[:3, :3].T.astype(np.float32)
+        direction = map_from_camera[:3, :3].astype(np.float32) @ local  # (3, N)
         origin = map_from_camera[:3, 3].astype(np.float32)
-        rays = np.empty((len(direction), 6), np.float32)
-        rays[:, :3], rays[:, 3:] = origin, direction
+        rays = np.empty((local.shape[1], 6), np.float32)
+        rays[:, :3], rays[:, 3:] = origin, direction.T
         answer = self._scene.cast_rays(o3d.core.Tensor(rays), nthreads=self._threads)
         triangle = answer["primitive_ids"].numpy()
         sky = triangle == _MISS
         triangle = np.where(sky, 0, triangle).astype(np.int32)
         distance = np.where(sky, np.float32(1.0), answer["t_hit"].numpy())
+        place = direction * distance + origin[:, None]
         normal = self._normals(triangle, answer["primitive_uvs"].numpy())
-        facing = np.einsum("ij,ij->i", normal, direction)
-        normal = normal * np.where(facing > 0, np.float32(-1), np.float32(1))[:, None]
-        place = rays[:, :3] + direction * distance[:, None]
+        facing = (normal * direction).sum(axis=0)
+        normal *= np.where(facing > 0, np.float32(-1), np.float32(1))
+        facing = np.abs(facing)
         part = self._mesh.part[triangle]
         pixel_angle = np.float32(np.radians(spec.fov_deg) / spec.width)
-        hits = self._hits(triangle, part, place, distance, np.abs(facing), pixel_angle, shape)
+        footprint = distance * pixel_angle / np.maximum(facing, np.float32(0.08))
+        axis = self._mesh.axis[triangle]
+        on_part = self._on_part(part, place)
+        plane = np.stack(
+            [np.where(axis == 0, on_part[1], on_part[0]), np.where(axis == 2, on_part[1], on_part[2])]
+        )
         table = self.world.parts
-        material = table.material[part]
-        surface = materials.albedo(table.colour[part], material, hits)
-        light = self._light(place, normal, shape)
-        radiance = surface * light
-        radiance += self._gloss(material, normal, direction, np.abs(facing))
+        radiance = materials.albedo(table, part, plane, on_part, axis, footprint, shape)
+        radiance *= self._light(place, normal, shape)
+        self._add_gloss(radiance, table.material[part], normal, direction, facing)
         lighting = self.world.lighting
-        air = np.exp(-distance / np.float32(lighting.haze_m))[:, None]
-        horizon = np.array(lighting.horizon, np.float32)
-        radiance = radiance * air + horizon * (1 - air)
+        air = np.exp(distance * np.float32(-1 / lighting.haze_m))
+        horizon = np.array(lighting.horizon, np.float32)[:, None]
+        radiance -= horizon
+        radiance *= air
+        radiance += horizon
         rows = np.flatnonzero(sky)
         if len(rows):
-            radiance[rows] = _sky(lighting, direction[rows])
+            radiance[:, rows] = _sky(lighting, direction[:, rows])
         ids = np.where(sky, np.int32(-1), self._mesh.object_id[part]).reshape(shape)
-        return expose(radiance.reshape(*shape, 3), spec, lighting, rng), ids
+        linear = np.ascontiguousarray(radiance.T).reshape(*shape, 3)
+        return expose(linear, spec, lighting, rng), ids
 
     def lidar(
         self,
@@ -154,7 +160,7 @@ class Renderer:
         draw = rng.random((3, len(rows)), dtype=np.float32)
         grain = 1 + 0.3 * (draw[2] - 0.5)
         power = table.reflectivity[part] * (0.15 + 0.85 * facing) * grain
-        intensity = np.clip(spec.gain * power**spec.gamma, 0.0, 1.0)
+        intensity = np.clip(spec.gain * power**spec.gamma - spec.black, 0.0, 1.0)
         # A weak echo is lost more often: half of them at the reach of a surface of 0.1.
         signal = power / 0.1 * (spec.reach_m / np.maximum(distance, 1.0)) ** 2
         lost = materials.DROPOUT[table.material[part]]
@@ -204,87 +210,79 @@ class Renderer:
         self._time_s = time_s
 
     def _normals(self, triangle: Index, uv: Array) -> Array:
-        corner = self._mesh.corner_normals
-        normal: Array = corner[triangle, 0]
+        """Unit normals (3, N), bent over the triangles of round things."""
+        corner = self._mesh.corner_normals.reshape(-1, 9)
+        normal = self._mesh.face_normals.take(triangle, axis=0)
         rows = np.flatnonzero(self._mesh.smooth[triangle])
         if len(rows):
-            three = corner[triangle[rows]]
-            u, v = uv[rows, :1], uv[rows, 1:]
-            mixed = three[:, 0] * (1 - u - v) + three[:, 1] * u + three[:, 2] * v
-            length = np.sqrt(np.einsum("ij,ij->i", mixed, mixed))
-            normal[rows] = mixed / np.maximum(length, 1e-6)[:, None]
-        return normal
+            three = corner.take(triangle[rows], axis=0).T  # (9, n)
+            u, v = uv[rows, 0], uv[rows, 1]
+            mixed = three[:3] * (1 - u - v) + three[3:6] * u + three[6:] * v
+            mixed /= np.maximum(np.sqrt((mixed * mixed).sum(axis=0)), 1e-6)
+            normal[rows] = mixed.T
+        return np.ascontiguousarray(normal.T)
 
-    def _hits(
-        self,
-        triangle: Index,
-        part: Index,
-        place: Array,
-        distance: Array,
-        facing: Array,
-        pixel_angle: np.float32,
-        shape: tuple[int, int],
-    ) -> Hits:
-        table = self.world.parts
-        from_centre = place - self._mesh.part_centre[part]
-        local = np.matmul(from_centre[:, None, :], self._mesh.part_rotation[part])[:, 0]
-        axis = self._mesh.axis[triangle]
-        plane = np.empty((len(part), 2), np.float32)
-        plane[:, 0] = np.where(axis == 0, local[:, 1], local[:, 0])
-        plane[:, 1] = np.where(axis == 2, local[:, 1], local[:, 2])
-        footprint = distance * pixel_angle / np.maximum(facing, np.float32(0.08))
-        phase = table.phase[part]
-        scale = materials.LOOK[table.material[part], 0]
-        noise = materials.noise_at(plane, scale, phase, shape)
-        return Hits(local, plane, table.size[part], axis, footprint, phase, table.accent[part], noise)
+    def _on_part(self, part: Index, place: Array) -> Array:
+        """Places (3, N) of the map in their parts' own axes."""
+        rotation = self._mesh.part_rotation  # map from part, so its transpose leads back
+        shift = np.matmul(self._mesh.part_centre[:, None], rotation)[:, 0]
+        table = np.concatenate([rotation.reshape(-1, 9), shift], axis=1)
+        c = np.ascontiguousarray(table.take(part, axis=0).T)
+        result = np.empty_like(place)
+        for axis in range(3):
+            result[axis] = place[0] * c[axis] + place[1] * c[3 + axis] + place[2] * c[6 + axis]
+        result -= c[9:]
+        return result
 
     def _light(self, place: Array, normal: Array, shape: tuple[int, int]) -> Array:
-        """Light (N, 3) that falls on surfaces: sky from above, sun where it reaches."""
+        """Light (3, N) that falls on surfaces: sky from above, sun where it reaches."""
         lighting = self.world.lighting
         towards = np.array(lighting.sun_direction, np.float32)
         # Shadows (of the sun, or of the sky's brightest part) at half the resolution.
-        grid = place.reshape(*shape, 3)[::2, ::2]
-        out = normal.reshape(*shape, 3)[::2, ::2]
-        start = (grid + out * np.float32(0.02)).reshape(-1, 3)
-        rays = np.empty((len(start), 6), np.float32)
-        rays[:, :3], rays[:, 3:] = start, towards
+        start = place.reshape(3, *shape)[:, ::2, ::2]
+        out = normal.reshape(3, *shape)[:, ::2, ::2]
+        half = start.shape[1:]
+        rays = np.empty((half[0] * half[1], 6), np.float32)
+        rays[:, :3] = (start + out * np.float32(0.02)).reshape(3, -1).T
+        rays[:, 3:] = towards
         far = float(3.0 if lighting.occlusion > 0 else np.inf)
         blocked = self._scene.test_occlusions(
             o3d.core.Tensor(rays), tnear=0.0, tfar=far, nthreads=self._threads
         ).numpy()
-        open_ = (~blocked).astype(np.float32).reshape(grid.shape[:2])
+        lit = (~blocked).astype(np.float32).reshape(half)
         if lighting.occlusion > 0:
-            open_ = cv2.blur(open_, (9, 9))
-        size = (shape[1], shape[0])
-        open_ = cv2.resize(open_, size, interpolation=cv2.INTER_LINEAR).reshape(-1)
-        upward = 0.68 + 0.32 * normal[:, 2]
-        ambient = np.array(lighting.ambient, np.float32)
+            lit = cv2.blur(lit, (9, 9))
+        lit = cv2.resize(lit, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR).reshape(-1)
+        upward = np.float32(0.68) + np.float32(0.32) * normal[2]
+        ambient = np.array(lighting.ambient, np.float32)[:, None]
         if lighting.occlusion > 0:
-            upward = upward * (1 - np.float32(lighting.occlusion) * (1 - open_))
-            return upward[:, None] * ambient
-        sunlit = np.maximum(normal @ towards, 0.0) * open_
-        return upward[:, None] * ambient + sunlit[:, None] * np.array(lighting.sun, np.float32)
+            upward *= 1 - np.float32(lighting.occlusion) * (1 - lit)
+            return upward * ambient
+        sunlit = np.maximum(towards @ normal, 0) * lit
+        result: Array = upward * ambient + sunlit * np.array(lighting.sun, np.float32)[:, None]
+        return result
 
-    def _gloss(self, material: Index, normal: Array, direction: Array, facing: Array) -> Array:
-        """Mirror light (N, 3): the sky seen in paint and glass, and the sun's glint."""
-        gloss = materials.LOOK[material, 3]
+    def _add_gloss(
+        self, radiance: Array, material: Index, normal: Array, direction: Array, facing: Array
+    ) -> None:
+        """Adds mirror light to (3, N): the sky seen in paint and glass, and the sun's glint."""
+        gloss = materials.LOOK[:, 3].take(material)
         lighting = self.world.lighting
-        result = np.zeros_like(normal)
         rows = np.flatnonzero(gloss > 0.05)
         if not len(rows):
-            return result
-        along, out, cosine = direction[rows], normal[rows], facing[rows]
-        mirrored = along + 2 * cosine[:, None] * out
-        fresnel = gloss[rows] * (0.04 + 0.6 * (1 - cosine) ** 4)
-        up = np.clip(mirrored[:, 2] * 1.5 + 0.2, 0, 1)[:, None]
-        seen = up * np.array(lighting.horizon, np.float32) + (1 - up) * np.float32(0.12) * np.array(
-            lighting.ambient, np.float32
-        )
-        result[rows] = fresnel[:, None] * seen
+            return
+        along, cosine, gloss = direction[:, rows], facing[rows], gloss[rows]
+        mirrored = along + 2 * cosine * normal[:, rows]
+        fresnel = gloss * (np.float32(0.04) + np.float32(0.6) * (1 - cosine) ** 4)
+        up = np.clip(mirrored[2] * 1.5 + 0.2, 0, 1).astype(np.float32)
+        horizon = np.array(lighting.horizon, np.float32)[:, None]
+        ambient = np.array(lighting.ambient, np.float32)[:, None]
+        added = fresnel * (up * horizon + (1 - up) * np.float32(0.12) * ambient)
         if sum(lighting.sun) > 0:
-            glint = np.maximum(mirrored @ np.array(lighting.sun_direction, np.float32), 0) ** 60
-            result[rows] += (1.2 * gloss[rows] * glint)[:, None] * np.array(lighting.sun, np.float32)
-        return result
+            towards = np.array(lighting.sun_direction, np.float32)
+            glint = np.maximum(towards @ mirrored, 0) ** 60
+            added += np.float32(1.2) * gloss * glint * np.array(lighting.sun, np.float32)[:, None]
+        radiance[:, rows] += added
 
 
 def expose(
@@ -296,7 +294,8 @@ def expose(
     mean = float(np.minimum(radiance[::4, ::4], 1.5).mean())
     gain = lighting.exposure / max(mean, 1e-4)
     lens = _vignetting(spec.width, spec.height, spec.vignetting) * np.float32(gain)
-    tone = _tone_curve()
+    lens = lens * np.array([spec.white_balance[0], 1.0, spec.white_balance[1]], np.float32)
+    tone = _tone_curve(spec.gamma)
     level = np.clip(radiance * lens * np.float32(len(tone) - 1), 0, len(tone) - 1)
     image = tone[level.astype(np.int32)]
     # Two pools of normal numbers stand for fresh ones, shifted by a drawn amount.
@@ -313,11 +312,11 @@ def _noise_pool() -> Array:
     return np.random.default_rng(11).standard_normal(_NOISE_POOL, dtype=np.float32)
 
 
-@lru_cache(maxsize=1)
-def _tone_curve() -> Array:
-    """(4096,) float32, 0..255: gamma with a soft shoulder at the top."""
+@lru_cache(maxsize=16)
+def _tone_curve(gamma: float) -> Array:
+    """(4096,) float32, 0..255."""
     linear = np.linspace(0, 1, 4096)
-    return (255 * np.power(linear, 1 / 2.2)).astype(np.float32)
+    return (255 * np.power(linear, 1 / gamma)).astype(np.float32)
 
 
 @lru_cache(maxsize=16)
@@ -330,11 +329,12 @@ def _vignetting(width: int, height: int, strength: float) -> Array:
 
 @lru_cache(maxsize=16)
 def _pixel_rays(width: int, height: int, fov_deg: float) -> Array:
-    """(H * W, 3) float32, unit, optical frame."""
+    """(3, H * W) float32, unit, optical frame."""
     focal = width / 2 / np.tan(np.radians(fov_deg) / 2)
-    u, v = np.meshgrid(np.arange(width) - (width - 1) / 2, np.arange(height) - (height - 1) / 2)
-    rays = np.stack([u / focal, v / focal, np.ones_like(u)], axis=-1).reshape(-1, 3)
-    return (rays / np.linalg.norm(rays, axis=1, keepdims=True)).astype(np.float32)
+    u = ((np.arange(width) - (width - 1) / 2) / focal).astype(np.float32)[None]
+    v = ((np.arange(height) - (height - 1) / 2) / focal).astype(np.float32)[:, None]
+    depth = 1 / np.sqrt(u * u + v * v + 1)
+    return np.stack([u * depth, v * depth, depth]).reshape(3, -1)
 
 
 @lru_cache(maxsize=8)
@@ -358,19 +358,17 @@ def _beam_rays(elevation_deg: tuple[float, ...], columns: int) -> tuple[Array, I
 
 
 def _sky(lighting: Lighting, direction: Array) -> Array:
-    """Light (N, 3) of the sky along unit directions (N, 3), with clouds and the sun's glare."""
-    up = np.clip(direction[:, 2], 0, 1)
-    height = np.sqrt(up)[:, None]
-    zenith, horizon = np.array(lighting.zenith, np.float32), np.array(lighting.horizon, np.float32)
-    sky = horizon + (zenith - horizon) * height
-    flat = direction[:, :2] / (up[:, None] + 0.15) * 60
+    """Light (3, N) of the sky along unit directions (3, N), with clouds and the sun's glare."""
+    up = np.clip(direction[2], 0, 1)
+    zenith = np.array(lighting.zenith, np.float32)[:, None]
+    horizon = np.array(lighting.horizon, np.float32)[:, None]
+    sky = horizon + (zenith - horizon) * np.sqrt(up)
+    flat = direction[:2] * (60 / (up + np.float32(0.15)))
     atlas = materials.noise_atlas()
-    u = (flat[:, 0].astype(np.int32)) % len(atlas)
-    v = (flat[:, 1].astype(np.int32)) % len(atlas)
-    cloud = np.clip(atlas[v, u, 0] + 0.2, 0, 1) * np.float32(lighting.cloud)
-    bright = np.float32(max(lighting.horizon)) * np.ones(3, np.float32)
-    sky = sky + (bright - sky) * (0.7 * cloud)[:, None]
+    u, v = np.mod(flat.astype(np.int32), len(atlas))
+    cloud = np.clip(atlas[v, u, 0] + 0.2, 0, 1) * np.float32(0.7 * lighting.cloud)
+    sky += (np.float32(max(lighting.horizon)) - sky) * cloud
     if sum(lighting.sun) > 0:
-        glare = np.maximum(direction @ np.array(lighting.sun_direction, np.float32), 0) ** 200
-        sky = sky + (3.0 * glare)[:, None] * np.array(lighting.sun, np.float32)
+        glare = np.maximum(np.array(lighting.sun_direction, np.float32) @ direction, 0) ** 200
+        sky += 3 * glare * np.array(lighting.sun, np.float32)[:, None]
     return sky

@@ -41,10 +41,10 @@ def tree(b: PartBuilder, f: int, rng: np.random.Generator) -> None:
               taper=(0.05, 0.05, 0), reflectivity=reflectivity, phase=rng.random())  # fmt: skip
         return
     crown = height - trunk
-    for _ in range(int(rng.integers(3, 7))):
+    for _ in range(int(rng.integers(6, 12))):
         x, y = rng.normal(0, crown * 0.2, 2)
-        size = crown * rng.uniform(0.5, 0.8)
-        z = trunk + crown * rng.uniform(0.3, 0.75)
+        size = crown * rng.uniform(0.4, 0.7)
+        z = trunk + crown * rng.uniform(0.25, 0.8)
         b.add(f, Primitive.BLOB, (x, y, z), (size, size, size * 0.85), leaves, Material.FOLIAGE,
               lump=0.5, reflectivity=reflectivity, phase=rng.random())  # fmt: skip
 

@@ -24,6 +24,8 @@ class CameraSpec:
         base_from_camera: (4, 4) float64, optical frame to base_link.
         blur_px: sigma of the optics' blur [pixels].
         vignetting: share of light lost in the corners.
+        gamma: of the tone curve; 2.2 shows reflectances as they are, less is harsher.
+        white_balance: gains of red and blue.
     """
 
     name: str
@@ -33,6 +35,8 @@ class CameraSpec:
     base_from_camera: Float
     blur_px: float = 0.45
     vignetting: float = 0.25
+    gamma: float = 2.2
+    white_balance: tuple[float, float] = (1.0, 1.0)
 
     @property
     def intrinsics(self) -> Float:
@@ -55,7 +59,7 @@ class LidarSpec:
         beam_bias_m: (B,) float64, constant range error of each beam [m].
         dropout: share of pulses lost whatever they meet.
         max_range_m: nothing returns from farther [m].
-        gain, gamma: intensity is gain * (returned power) ** gamma, clipped to 0..1.
+        gain, gamma, black: intensity is gain * power ** gamma - black, clipped to 0..1.
         reach_m: at this range a surface of reflectivity 0.1 returns half of the pulses [m].
         spurious: share of pulses that return from nowhere.
         turn_s: time of a turn [s].
@@ -72,6 +76,7 @@ class LidarSpec:
     max_range_m: float = 100.0
     gain: float = 1.0
     gamma: float = 1.0
+    black: float = 0.0
     reach_m: float = 60.0
     spurious: float = 1e-4
     turn_s: float = 0.1
@@ -125,6 +130,8 @@ def random_rig(
     pitch = np.radians(rng.uniform(-15.0, 5.0) if height > 0.9 else rng.uniform(-10.0, 5.0))
     forward = 0.0 if rng.random() < 0.85 else float(rng.uniform(-np.pi, np.pi))
     blur, vignetting = float(rng.uniform(0.3, 0.75)), float(rng.uniform(0.0, 0.4))
+    gamma = float(rng.uniform(1.7, 2.5))
+    balance = (float(rng.uniform(0.92, 1.08)), float(rng.uniform(0.92, 1.08)))
     specs = []
     for index in range(count):
         yaw = forward + index * 2 * np.pi / count + float(rng.normal(0, 0.05))
@@ -138,6 +145,7 @@ def random_rig(
             CameraSpec(
                 ("front", "left", "rear", "right")[index] if count > 1 else "camera",
                 image_size[0], image_size[1], fov, mount, blur, vignetting,
+                gamma, balance,
             )
         )  # fmt: skip
     return Rig(tuple(specs), random_lidar(rng, beam_count))
@@ -173,6 +181,7 @@ def random_lidar(rng: np.random.Generator, beams: int) -> LidarSpec:
         max_range_m=float(rng.uniform(60.0, 120.0)),
         gain=float(rng.uniform(0.6, 1.3)),
         gamma=float(rng.uniform(0.6, 1.3)),
+        black=float(rng.choice([0.0, rng.uniform(0.0, 0.12)])),
         reach_m=float(rng.uniform(40.0, 110.0)),
         spurious=float(rng.uniform(0.0, 4e-4)),
     )  # fmt: skip
