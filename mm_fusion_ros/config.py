@@ -196,6 +196,42 @@ class TrackingConfig:
 
 
 @dataclass(frozen=True)
+class ReliabilityConfig:
+    """What counts as a bad sample; trust falls smoothly from 1 as a figure passes its limit."""
+
+    dark_brightness: float = param(
+        0.08, "mean grey (0..1) below which an image is dark", low=0.0, high=1.0
+    )
+    dark_fraction: float = param(
+        0.85, "fraction of black pixels above which an image is dark", low=0.0, high=0.99
+    )
+    saturated_fraction: float = param(
+        0.35, "fraction of white pixels above which an image is saturated", low=0.0, high=0.89
+    )
+    blurred_sharpness: float = param(
+        0.002, "sharpness (0..1) below which an image is blurred", low=0.0, high=1.0
+    )
+    noise_sigma: float = param(
+        0.06, "sigma of pixel noise (0..1) above which an image is noisy", low=0.001, high=1.0
+    )
+    sparse_points: float = param(
+        2000.0, "points below which a scan is sparse", low=1.0, high=1_000_000.0
+    )
+    sparse_coverage: float = param(
+        0.25, "fraction of azimuth covered below which a scan is sparse", low=0.01, high=1.0
+    )
+    invalid_fraction: float = param(
+        0.3, "fraction of invalid points above which a scan is noisy", low=0.0, high=0.99
+    )
+    health_step: float = param(
+        0.2, "how fast refused messages cost trust: weight of the newest", low=0.01, high=1.0
+    )
+    healthy: float = param(
+        0.7, "fraction of accepted messages above which trust is whole", low=0.01, high=1.0
+    )
+
+
+@dataclass(frozen=True)
 class LocalizationConfig:
     """Error-state filter over odometry and GPS."""
 
@@ -256,6 +292,25 @@ class GroundingConfig:
         2.0, "a locked object may go unseen this long", low=0.0, high=600.0, unit="s"
     )
     expiry_s: float = param(1.0, "a target is valid this long", low=0.1, high=60.0, unit="s")
+    remember_s: float = param(
+        60.0, "a locked object at rest is remembered this long where it cannot be seen", low=0.0,
+        high=3600.0, unit="s",
+    )  # fmt: skip
+    reacquire_m: float = param(
+        1.5, "an object this near to where the locked one was may be the same", low=0.0, high=20.0,
+        unit="m",
+    )  # fmt: skip
+    blind_m: float = param(
+        3.0, "nearer than this a locked object at rest may leave the sensors' view", low=0.0,
+        high=50.0, unit="m",
+    )  # fmt: skip
+    min_trust: float = param(
+        0.05, "with every camera and lidar trusted less, nothing is seen", low=0.0, high=1.0
+    )
+    unknown_colour: float = param(
+        0.4, "probability that an object of unknown colour has the one asked for", low=0.0,
+        high=1.0,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -295,6 +350,7 @@ class FusionConfig:
     odometry: OdometryConfig = field(default_factory=OdometryConfig)
     command: CommandConfig = field(default_factory=CommandConfig)
     perception: PerceptionConfig = field(default_factory=PerceptionConfig)
+    reliability: ReliabilityConfig = field(default_factory=ReliabilityConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     localization: LocalizationConfig = field(default_factory=LocalizationConfig)
     grounding: GroundingConfig = field(default_factory=GroundingConfig)

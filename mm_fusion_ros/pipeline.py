@@ -22,6 +22,7 @@ import numpy as np
 from mm_fusion_ros.config import FusionConfig
 from mm_fusion_ros.geometry import apply
 from mm_fusion_ros.grounding.target import TargetKeeper
+from mm_fusion_ros.localization.enu import LocalPlane
 from mm_fusion_ros.localization.filter import PoseFilter
 from mm_fusion_ros.localization.motion import MotionBuffer
 from mm_fusion_ros.outputs import FusedOutput, ObstacleGrid
@@ -141,7 +142,7 @@ class Pipeline:
     def reject(self, source: str, reason: str, detail: str = "") -> None:
         """Counts a message that never became a sample."""
         self._rejected.setdefault(source, Counter())[reason] += 1
-        self._gate.reject(source, reason)
+        self._gate.reject(source)
         log.debug("%s: %s: %s", source, reason, detail)
 
     def next_deadline_ns(self) -> int | None:
@@ -165,6 +166,11 @@ class Pipeline:
                 of_source = result.setdefault(name, {})
                 of_source[reason] = of_source.get(reason, 0) + count
         return result
+
+    @property
+    def plane(self) -> LocalPlane | None:
+        """The `map` frame on earth; None before the first accepted fix."""
+        return self._filter.plane
 
     def reset(self) -> None:
         """Forgets all that was seen; keeps the counters."""
@@ -219,7 +225,7 @@ class Pipeline:
             self._motion.push(sample)
             self._filter.push_odometry(sample)
         elif isinstance(sample, GpsFix):
-            self._gate.judge_fix(sample.source, self._filter.push_gps(sample))
+            self._filter.push_gps(sample)
         elif isinstance(sample, Command):
             self._keeper.command(sample)
 
@@ -283,8 +289,9 @@ class Pipeline:
         # Judge: how far each source is believed, and why.
         reliability = self._gate.judge(
             now_ns,
-            used=used,
-            detections=detections,
+            used_age_ns=used,
+            object_shares=detections.share,
+            aleatoric_m2=detections.aleatoric_m2,
             pose_shares=self._filter.shares(),
             gps=self._filter.gps_reliability(now_ns),
         )
