@@ -53,6 +53,8 @@ def numbers(values: NDArray[np.floating] | None) -> Any:
     if values is None:
         return None
     array = np.asarray(values, dtype=np.float64)
+    if np.isfinite(array).all():
+        return (array.round(DECIMALS) + 0.0).tolist()
     flat = [number(value) for value in array.ravel().tolist()]
     if array.ndim == 1:
         return flat

@@ -155,3 +155,19 @@ def ascii_line(text: str, longest: int = 100) -> str:
     """A text as the picture's font can draw it: one line of ASCII, cut where it is too long."""
     plain = "".join(letter if " " <= letter <= "~" else "?" for letter in text)
     return plain if len(plain) <= longest else plain[: longest - 3] + "..."
+
+
+def jpeg(picture: Picture, quality: int = 85) -> bytes:
+    """The picture (H, W, 3) uint8, RGB, as a JPEG file.
+
+    Raises:
+        ValueError: it has no pixels, or more than JPEG can hold.
+    """
+    settings = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    try:
+        done, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[:, :, ::-1]), settings)
+    except cv2.error as error:
+        raise ValueError(f"a picture of shape {picture.shape} is no JPEG: {error}") from error
+    if not done:
+        raise ValueError(f"a picture of shape {picture.shape} is no JPEG")
+    return data.tobytes()

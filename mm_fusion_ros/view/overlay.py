@@ -38,6 +38,7 @@ def overlay(
     target: ActionTarget,
     reliability: Mapping[str, Reliability],
     pose: PoseEstimate | None = None,
+    text_growth: float = 1.0,
 ) -> Picture:
     """Boxes in 3D, labels, trust bars, the target and the GO or HOLD line.
 
@@ -51,12 +52,13 @@ def overlay(
         target: in `map`.
         reliability: by source name.
         pose: needed to draw the target, which is in `map`; without it only its line is shown.
+        text_growth: makes text larger, for a picture that will be shown smaller.
 
     Returns:
         (H, W, 3) uint8, RGB.
     """
     picture = np.ascontiguousarray(image).copy()
-    scale = canvas.text_scale(picture.shape[0])
+    scale = canvas.text_scale(picture.shape[0]) * text_growth
     camera_from_base = geometry.inverse(base_from_camera)
     anchors = [
         draw_box(picture, item, intrinsics, camera_from_base, item.track_id == locked(target))

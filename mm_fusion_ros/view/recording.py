@@ -8,13 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import cv2
 import numpy as np
 
 from mm_fusion_ros import geometry
 from mm_fusion_ros.outputs import FusedObject, FusedOutput, Reliability
 from mm_fusion_ros.samples import CameraFrame, Float, LidarScan
-from mm_fusion_ros.view import bev, palette
+from mm_fusion_ros.view import bev, canvas, palette
 from mm_fusion_ros.view.canvas import Picture
 from mm_fusion_ros.view.overlay import label_of, overlay
 from mm_fusion_ros.view.viewer_process import ViewerError, ViewerProcess
@@ -37,6 +36,7 @@ class RerunRecording:
         cameras: Sequence[str] = ("camera",),
         extent_m: float = 40.0,
         max_points: int = 40_000,
+        bird_eye_every_s: float = 0.0,
     ) -> None:
         """Opens the recording.
 
@@ -46,6 +46,7 @@ class RerunRecording:
             cameras: sources whose overlays get a view.
             extent_m: from the robot to the edge of the bird's-eye view [m].
             max_points: of a scan no more are recorded, evenly thinned.
+            bird_eye_every_s: least time between bird's-eye pictures [s]; 0 makes one a tick.
 
         Raises:
             ViewerError: Rerun is absent, or its viewer does not come up.
@@ -54,8 +55,11 @@ class RerunRecording:
         self._rerun = import_rerun()
         self._extent_m = extent_m
         self._max_points = max_points
+        self._bird_eye_every_ns = round(bird_eye_every_s * 1e9)
+        self._bird_eye_ns: int | None = None
         self._trail: list[Float] = []
         self._last_line = ""
+        self._had_objects = False
         self._styled: set[str] = set()
         self._ticks = 0
         self._viewer: ViewerProcess | None = None
@@ -108,12 +112,10 @@ class RerunRecording:
             stream.log(f"trust/{name}", rerun.Scalars(entry.trust))
             if entry.share is not None:
                 stream.log(f"share/{name}", rerun.Scalars(entry.share))
-        trail = np.array([place[:2] for place in self._trail]).reshape(-1, 2)
-        picture = bev.bird_eye(
-            points, output.objects, output.pose, output.target, output.obstacles,
-            self._extent_m, fixes=fixes, trail=trail,
-        )  # fmt: skip
-        stream.log("bird_eye", self._encoded(picture))
+        since = None if self._bird_eye_ns is None else output.stamp_ns - self._bird_eye_ns
+        if since is None or since < 0 or since >= self._bird_eye_every_ns:
+            self._bird_eye_ns = output.stamp_ns
+            self._log_bird_eye(output, points, fixes)
 
     def note(self, text: str) -> None:
         """Records a line of text at the last tick's instant."""
@@ -141,6 +143,14 @@ class RerunRecording:
     ) -> None:
         self.close()
 
+    def _log_bird_eye(self, output: FusedOutput, points: Float | None, fixes: Float | None) -> None:
+        trail = np.array([place[:2] for place in self._trail]).reshape(-1, 2)
+        picture = bev.bird_eye(
+            points, output.objects, output.pose, output.target, output.obstacles,
+            self._extent_m, fixes=fixes, trail=trail,
+        )  # fmt: skip
+        self._stream.log("bird_eye", self._encoded(picture))
+
     def _style_once(self, entry: Reliability) -> None:
         """Gives a source's curves its colour, the first time that it is seen."""
         if entry.source in self._styled:
@@ -153,12 +163,8 @@ class RerunRecording:
 
     def _encoded(self, picture: Picture) -> Any:
         """The picture as JPEG."""
-        done, data = cv2.imencode(
-            ".jpg", np.ascontiguousarray(picture[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-        )  # fmt: skip
-        if not done:
-            raise ValueError(f"a picture of shape {picture.shape} cannot be encoded as JPEG")
-        return self._rerun.EncodedImage(contents=data.tobytes(), media_type="image/jpeg")
+        contents = canvas.jpeg(picture, JPEG_QUALITY)
+        return self._rerun.EncodedImage(contents=contents, media_type="image/jpeg")
 
     def _log_scans(self, scans: Sequence[LidarScan]) -> Float | None:
         """Records the sweeps; returns all their points (N, 3) in base_link."""
@@ -209,6 +215,9 @@ class RerunRecording:
             self._stream.log("world/trail", strip)
 
     def _log_objects(self, objects: Sequence[FusedObject]) -> None:
+        if not objects and not self._had_objects:
+            return
+        self._had_objects = bool(objects)
         rerun = self._rerun
         colours = [palette.class_colour(item.class_name) for item in objects]
         half = np.array([item.size / 2.0 for item in objects]).reshape(-1, 3)
