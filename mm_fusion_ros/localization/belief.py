@@ -230,9 +230,7 @@ class Rules:
         silent = abs(now - before) if now > before > 0 else before + now
         return drift_between(latest.point, point), speed * silent / NS
 
-    def _judged(
-        self, belief: Belief, accepted: bool, reason: Reason, nis: float
-    ) -> Belief:
+    def _judged(self, belief: Belief, accepted: bool, reason: Reason, nis: float) -> Belief:
         """The belief with its verdict and the running figures."""
         acceptance = belief.acceptance + 0.3 * (float(accepted) - belief.acceptance)
         mean_nis = belief.mean_nis
@@ -274,9 +272,7 @@ class Rules:
         pending = belief.pending
         if np.linalg.norm(sighting.place() - pending[-1].place()) > _SPACING_M:
             pending = (*pending, sighting)[-_MAX_PENDING:]
-        belief = replace(
-            belief, latest=sighting, vertical=vertical, pending=pending, outside=()
-        )
+        belief = replace(belief, latest=sighting, vertical=vertical, pending=pending, outside=())
         return self._judged(self._aligned(belief), True, Reason.OK, nis)
 
     def _outside(self, belief: Belief, sighting: Sighting, nis: float) -> Belief:
@@ -339,7 +335,9 @@ class Rules:
             1.0,
             belief.noise.white_sigma_m(self.config),
         )
-        return replace(belief, latest=first, bank=bank, rejected=(), noise=belief.noise.with_step(None))
+        return replace(
+            belief, latest=first, bank=bank, rejected=(), noise=belief.noise.with_step(None)
+        )
 
     # After alignment ----------------------------------------------------------------------------
 
@@ -348,9 +346,7 @@ class Rules:
         seconds = (sighting.stamp_ns - belief.latest.stamp_ns) / NS
         prior = belief.noise.prior(self.hypotheses, self.config)
         free_m2 = belief.free_m2 - self._place_variance(belief)
-        belief = replace(
-            belief, bank=filters.mixed(bank, prior, seconds, self.hypotheses.dwell_s)
-        )
+        belief = replace(belief, bank=filters.mixed(bank, prior, seconds, self.hypotheses.dwell_s))
         bank = self.carried(belief, sighting.point, sighting.stamp_ns)
         vertical = self.carried_height(belief, sighting.point, sighting.stamp_ns)
         place = belief.plane.enu(sighting.fix)
@@ -385,16 +381,16 @@ class Rules:
         belief = replace(belief, free_m2=variance + max(free_m2 - variance, 0.0) * keep)
         return self._judged(belief, accepted, reason, seen.nis)
 
-    def _refused(
-        self, belief: Belief, bank: Bank, seen: Innovation, sighting: Sighting
-    ) -> Belief:
+    def _refused(self, belief: Belief, bank: Bank, seen: Innovation, sighting: Sighting) -> Belief:
         """A fix outside the gate: one more outlier, or enough of them to call it a step."""
         offset = bank.weight @ seen.residual
         rejected = (*belief.rejected, (sighting.stamp_ns, offset))[-4 * _STEP_FIXES :]
         recent = np.array([each for _, each in rejected[-_STEP_FIXES:]])
         spread = float(np.sqrt(np.mean((recent - recent.mean(axis=0)) ** 2)))
         lasted = (sighting.stamp_ns - rejected[0][0]) / NS
-        agree = spread < max(3.0 * belief.noise.white_sigma_m(self.config), 0.3 * self._usual_m(belief))
+        agree = spread < max(
+            3.0 * belief.noise.white_sigma_m(self.config), 0.3 * self._usual_m(belief)
+        )
         if len(rejected) < _STEP_FIXES or lasted < _STEP_SECONDS or not agree:
             return replace(belief, rejected=rejected)
         # The odometry is smooth by definition, so it is the receiver that stepped. Its new error

@@ -81,11 +81,11 @@ class PoseFilter:
     def push_odometry(self, sample: OdometrySample) -> None:
         """Extends the path; what is not finite or not newer than the last is ignored."""
         last = self._path.last
-        if self._belief is None and last is not None and sample.stamp_ns > last.stamp_ns:
-            if is_discontinuous(last, sample, 60.0):
-                # Before any fix the map is the odometry frame, and starts anew with it.
-                self._path.reset()
-                self._origin = None
+        newer = last is not None and sample.stamp_ns > last.stamp_ns
+        if self._belief is None and last is not None and newer and is_discontinuous(last, sample):
+            # Before any fix the map is the odometry frame, and starts anew with it.
+            self._path.reset()
+            self._origin = None
         self._path.push(sample)
         if self._origin is None and self._path.last is not None:
             self._origin = self._path.at(self._path.last.stamp_ns)
@@ -232,9 +232,7 @@ class PoseFilter:
             point.stamp_ns, point.path_from_base, np.eye(4), covariance, self._twist(point)
         )
 
-    def _unaligned(
-        self, belief: Belief, known: PathPoint | None, point: PathPoint
-    ) -> PoseEstimate:
+    def _unaligned(self, belief: Belief, known: PathPoint | None, point: PathPoint) -> PoseEstimate:
         """The place from the last fix; the heading of the map is anyone's guess."""
         latest = belief.latest
         offset = np.zeros(2)

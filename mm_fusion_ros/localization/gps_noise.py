@@ -75,7 +75,7 @@ class GpsNoise:
         prior = 0.3 * config.gps_sigma_m
         if not self.seconds:
             return prior
-        measured = 1.4826 * float(np.median(np.abs(np.array(self.seconds)))) / np.sqrt(6.0)
+        measured = float(1.4826 / np.sqrt(6.0) * np.median(np.abs(np.array(self.seconds))))
         count = len(self.seconds)
         if count < 10:
             measured = (count * measured + (10 - count) * prior) / 10.0

@@ -11,6 +11,8 @@ from mm_fusion_ros.geometry import interpolate, inverse, transform
 from mm_fusion_ros.samples import Float, OdometrySample
 
 NS = 1_000_000_000
+# Faster displacement means that the odometry frame itself jumped [m/s].
+MAX_SPEED_MPS = 60.0
 
 
 def is_finite(sample: OdometrySample) -> bool:
@@ -31,7 +33,7 @@ def displacement(twist: Float, seconds: float) -> Float:
 
 
 def is_discontinuous(
-    earlier: OdometrySample, later: OdometrySample, max_speed_mps: float
+    earlier: OdometrySample, later: OdometrySample, max_speed_mps: float = MAX_SPEED_MPS
 ) -> bool:
     """Whether the odometry frame itself jumped between two samples (a restarted driver).
 
@@ -50,7 +52,7 @@ class MotionBuffer:
         horizon_s: float = 30.0,
         extrapolate_s: float = 0.3,
         max_gap_s: float = 1.0,
-        max_speed_mps: float = 60.0,
+        max_speed_mps: float = MAX_SPEED_MPS,
         capacity: int = 4096,
     ) -> None:
         """An empty buffer.
@@ -97,10 +99,10 @@ class MotionBuffer:
         at = bisect_left(self._stamps, stamp)
         if at < len(self._stamps) and self._stamps[at] == stamp:
             return
-        if at == len(self._stamps) and at > 0:
-            if is_discontinuous(self._samples[-1], sample, self._max_speed_mps):
-                self.reset()
-                at = 0
+        newest = self._samples[-1] if at == len(self._stamps) > 0 else None
+        if newest is not None and is_discontinuous(newest, sample, self._max_speed_mps):
+            self.reset()
+            at = 0
         self._stamps.insert(at, stamp)
         self._samples.insert(at, sample)
         oldest_ns = self._stamps[-1] - self._horizon_ns
@@ -123,7 +125,9 @@ class MotionBuffer:
         nearest = self._nearest(stamp_ns)
         if nearest is None:
             return None
-        return nearest.odom_from_base @ displacement(nearest.twist, (stamp_ns - nearest.stamp_ns) / NS)
+        return nearest.odom_from_base @ displacement(
+            nearest.twist, (stamp_ns - nearest.stamp_ns) / NS
+        )
 
     def base_from_base(self, target_ns: int, source_ns: int) -> Float:
         """base(target)_from_base(source), (4, 4); the identity where odometry does not tell it."""

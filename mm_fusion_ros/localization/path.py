@@ -14,7 +14,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mm_fusion_ros.geometry import interpolate, inverse
-from mm_fusion_ros.localization.motion import NS, displacement, is_discontinuous, is_finite
+from mm_fusion_ros.localization.motion import (
+    MAX_SPEED_MPS,
+    NS,
+    displacement,
+    is_discontinuous,
+    is_finite,
+)
 from mm_fusion_ros.samples import Float, OdometrySample
 
 # J turns a vector of the plane by +90 degrees: the derivative of a rotation about z.
@@ -119,7 +125,7 @@ class TravelledPath:
         rates: DriftRates,
         horizon_s: float = 10.0,
         extrapolate_s: float = 0.3,
-        max_speed_mps: float = 60.0,
+        max_speed_mps: float = MAX_SPEED_MPS,
         capacity: int = 4096,
     ) -> None:
         """An empty path.
@@ -180,9 +186,7 @@ class TravelledPath:
             return None
         after = bisect_right(self._stamps, stamp_ns)
         if after == 0:
-            return replace(
-                self._points[0], stamp_ns=stamp_ns, silent_ns=self._stamps[0] - stamp_ns
-            )
+            return replace(self._points[0], stamp_ns=stamp_ns, silent_ns=self._stamps[0] - stamp_ns)
         if after == len(self._stamps):
             return self._carried(stamp_ns)
         before, beyond = self._points[after - 1], self._points[after]

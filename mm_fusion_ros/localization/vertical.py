@@ -80,6 +80,4 @@ class Vertical:
         rest = np.eye(3) - np.outer(gain, observe)
         covariance = rest @ self.covariance @ rest.T + variance * np.outer(gain, gain)
         excess = 0.95 * self.excess + 0.05 * min(nis, 25.0)
-        return Vertical(
-            self.mean + gain * residual, (covariance + covariance.T) / 2.0, excess
-        )
+        return Vertical(self.mean + gain * residual, (covariance + covariance.T) / 2.0, excess)

@@ -159,9 +159,7 @@ def simulate(settings: DriveSettings, seed: int) -> Drive:
             up = rng.normal(0.0, 1.0)
             enu = antenna + np.array([*error, up])
             samples.append(fix_at(stamp, enu, settings.declared_sigma_m, settings.antenna))
-            slow = keep * slow + rng.normal(
-                0.0, settings.slow_sigma_m * np.sqrt(1.0 - keep**2), 2
-            )
+            slow = keep * slow + rng.normal(0.0, settings.slow_sigma_m * np.sqrt(1.0 - keep**2), 2)
         metres, radians = speed * step, turn * step
         wander = rng.normal(size=3)
         truth_pose = truth_pose @ planar(metres, 0.0, radians)
