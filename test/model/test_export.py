@@ -1,0 +1,97 @@
+"""The exported graphs compute what the trained network computes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mm_fusion_ros.config import PerceptionConfig
+from mm_fusion_ros.inference.model_folder import ModelFolder
+from mm_fusion_ros.model.export import bake
+from mm_fusion_ros.model.fusion_net import CameraBatch, FusionNet, present_map
+from mm_fusion_ros.perception.detector import GRAPHS, Detector
+from mm_fusion_ros.perception.grid import CELLS, lift_geometry, rasterize
+
+OPTICAL = np.array([[0, 0, 1, 0.2], [-1, 0, 0, 0.1], [0, -1, 0, 1.2], [0, 0, 0, 1.0]])
+K = np.array([[190.0, 0.0, 191.5], [0.0, 190.0, 143.5], [0.0, 0.0, 1.0]])
+
+
+@pytest.fixture(scope="module")
+def net() -> FusionNet:
+    torch.manual_seed(0)  # the seed that the untrained model was made with
+    return FusionNet().eval()
+
+
+@pytest.fixture(scope="module")
+def detector(untrained_model: Path) -> Iterator[Detector]:
+    detector = Detector(ModelFolder.open(untrained_model), PerceptionConfig(threads=1))
+    yield detector
+    detector.close()
+
+
+def test_the_graphs_agree_with_the_network_for_two_cameras_and_a_lidar(
+    net: FusionNet, detector: Detector
+) -> None:
+    rng = np.random.default_rng(3)
+    images = rng.integers(0, 255, (2, 288, 384, 3), dtype=np.uint8)
+    turned = np.diag([-1.0, -1.0, 1.0, 1.0]) @ OPTICAL  # a second camera, looking back
+    region = (0.0, 0.0, 384.0, 288.0)
+    lifts = [lift_geometry(K, pose, region, (384, 288)) for pose in (OPTICAL, turned)]
+    points = rng.uniform((-30, -30, 0, 0), (30, 30, 2, 1), (5000, 4)).astype(np.float32)
+    raster = rasterize(points)[None]
+    geometry = {
+        name: np.stack([getattr(lift, name) for lift in lifts])
+        for name in ("sampling", "log_depth", "valid")
+    }
+    with torch.no_grad():
+        batch = CameraBatch(
+            torch.from_numpy(images).permute(0, 3, 1, 2).float(),
+            *[torch.from_numpy(geometry[n]) for n in ("sampling", "log_depth", "valid")],
+            sample=torch.zeros(2, dtype=torch.int64),
+            batch=1,
+        )
+        grid, covered, features = net.camera(batch)
+        lidar = net.lidar(torch.from_numpy(raster))
+        present = present_map(covered, torch.ones(1), torch.ones(1))
+        output, share = net.fuse(grid, lidar, present)
+
+    graphs = detector._graphs
+    encoded = [graphs["camera_encoder"].infer({"image": im[None]})["features"] for im in images]
+    assert np.concatenate(encoded) == pytest.approx(features.numpy(), abs=2e-4)
+    camera = graphs["camera_grid"].infer({"features": np.concatenate(encoded), **geometry})
+    assert camera["grid"] == pytest.approx(grid.numpy(), abs=2e-3)
+    assert np.array_equal(camera["covered"], covered.numpy())
+    scan = graphs["lidar_encoder"].infer({"raster": raster})
+    assert scan["grid"] == pytest.approx(lidar.numpy(), abs=2e-3)
+    fused = graphs["fusion"].infer(
+        {"camera": camera["grid"], "lidar": scan["grid"], "present": present.numpy()}
+    )
+    assert fused["output"] == pytest.approx(output.numpy(), abs=5e-3)
+    assert fused["share"] == pytest.approx(share.numpy(), abs=1e-3)
+
+
+def test_baking_keeps_what_a_module_computes(net: FusionNet) -> None:
+    x = torch.randn(1, 32, CELLS, CELLS)
+    with torch.no_grad():
+        baked = bake(net.fusion)(x, x, torch.ones(1, 2, CELLS, CELLS))[0]
+        assert torch.allclose(baked, net.fusion(x, x, torch.ones(1, 2, CELLS, CELLS))[0], atol=1e-4)
+
+
+def test_a_missing_modality_has_a_share_of_exactly_zero_and_changes_nothing(
+    net: FusionNet,
+) -> None:
+    lidar, present = torch.randn(1, 32, CELLS, CELLS), torch.ones(1, 2, CELLS, CELLS)
+    present[:, 0] = 0.0
+    with torch.no_grad():
+        one, share = net.fuse(torch.randn(1, 32, CELLS, CELLS), lidar, present)
+        other, _ = net.fuse(torch.zeros(1, 32, CELLS, CELLS), lidar, present)
+    assert (share[:, 0] == 0.0).all() and (share[:, 1] == 1.0).all()
+    assert torch.equal(one, other)
+
+
+def test_every_graph_is_exported(untrained_model: Path) -> None:
+    assert set(ModelFolder.open(untrained_model).manifest.files) == {f"{n}.onnx" for n in GRAPHS}

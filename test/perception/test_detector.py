@@ -1,0 +1,110 @@
+"""The detector takes any subset of sensors and says whose the answer is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mm_fusion_ros.config import PerceptionConfig
+from mm_fusion_ros.geometry import planar
+from mm_fusion_ros.inference.model_folder import ModelError, ModelFolder, write_manifest
+from mm_fusion_ros.perception.detector import NOTHING, CameraFeature, Detector, LidarFeature
+from mm_fusion_ros.sensors.camera import PreparedImage
+from mm_fusion_ros.sensors.lidar import PreparedScan
+
+OPTICAL = np.array([[0, 0, 1, 0.2], [-1, 0, 0, 0.1], [0, -1, 0, 1.2], [0, 0, 0, 1.0]])
+K = np.array([[190.0, 0.0, 191.5], [0.0, 190.0, 143.5], [0.0, 0.0, 1.0]])
+
+
+@pytest.fixture(scope="module")
+def detector(untrained_model: Path) -> Iterator[Detector]:
+    # Random weights find "objects" of low probability everywhere: enough to test the plumbing.
+    config = PerceptionConfig(threads=1, score_threshold=0.001, max_objects=20)
+    detector = Detector(ModelFolder.open(untrained_model), config)
+    yield detector
+    detector.close()
+
+
+def camera(detector: Detector, source: str = "camera") -> CameraFeature:
+    image = np.random.default_rng(1).integers(0, 255, (288, 384, 3), dtype=np.uint8)
+    return detector.encode_camera(PreparedImage(image, K, (0, 0, 384, 288), OPTICAL), source)
+
+
+def lidar(detector: Detector, source: str = "lidar", seed: int = 0) -> LidarFeature:
+    rng = np.random.default_rng(seed)
+    points = rng.uniform((-30, -30, 0, 0), (30, 30, 2, 1), (4000, 4)).astype(np.float32)
+    return detector.encode_lidar(PreparedScan(points=points, invalid=0), source)
+
+
+def test_nothing_in_gives_nothing_out(detector: Detector) -> None:
+    assert detector.detect([], []) is NOTHING
+
+
+@pytest.mark.parametrize("cameras", [0, 1, 3])
+@pytest.mark.parametrize("lidars", [0, 1, 2])
+def test_every_subset_gives_objects_whose_shares_sum_to_one(
+    detector: Detector, cameras: int, lidars: int
+) -> None:
+    if cameras + lidars == 0:
+        return
+    found = detector.detect(
+        [camera(detector, f"camera_{i}") for i in range(cameras)],
+        [lidar(detector, f"lidar_{i}", i) for i in range(lidars)],
+    )
+    assert found.objects
+    assert sum(found.share.values()) == pytest.approx(1.0)
+    assert len(found.share) == cameras + lidars
+    for item in found.objects:
+        assert sum(item.support.values()) == pytest.approx(1.0, abs=1e-5)
+        assert np.linalg.eigvalsh(item.position_covariance).min() > 0.0
+
+
+def test_without_a_camera_no_object_stands_on_one(detector: Detector) -> None:
+    found = detector.detect([], [lidar(detector)])
+    assert found.share == {"lidar": pytest.approx(1.0)}
+    assert all(set(item.support) == {"lidar"} for item in found.objects)
+
+
+def test_a_camera_alone_finds_objects_only_where_it_looks(detector: Detector) -> None:
+    found = detector.detect([camera(detector)], [])
+    # The optical axis is x; the field of view is 2 atan(192 / 190), about 90 degrees. Shares are
+    # taken in the cell of the peak, which may lie a cell beside the centre.
+    for item in found.objects:
+        if "camera" in item.support:
+            assert item.centre[0] > abs(item.centre[1]) - 3.0
+
+
+def test_a_scan_of_another_instant_is_moved_before_it_is_used(detector: Detector) -> None:
+    from dataclasses import replace
+
+    here = lidar(detector)
+    moved_points = here.scan.points.copy()
+    moved_points[:, 0] += 5.0
+    shifted = detector.encode_lidar(PreparedScan(points=moved_points, invalid=0), "lidar")
+    by_motion = detector.detect([], [replace(here, tick_from_base=planar(5.0, 0.0, 0.0))])
+    directly = detector.detect([], [shifted])
+    assert [item.centre.tolist() for item in by_motion.objects] == [
+        item.centre.tolist() for item in directly.objects
+    ]
+
+
+def test_the_same_input_gives_the_same_bits(detector: Detector) -> None:
+    first = detector.detect([camera(detector)], [lidar(detector)])
+    second = detector.detect([camera(detector)], [lidar(detector)])
+    assert [o.centre.tobytes() for o in first.objects] == [
+        o.centre.tobytes() for o in second.objects
+    ]
+
+
+def test_a_folder_without_a_graph_is_refused_by_name(untrained_model: Path, tmp_path: Path) -> None:
+    for name in ("camera_encoder", "camera_grid", "lidar_encoder"):
+        (tmp_path / f"{name}.onnx").write_bytes((untrained_model / f"{name}.onnx").read_bytes())
+    files = [path.name for path in tmp_path.iterdir()]
+    write_manifest(
+        tmp_path, name="x", version="0", files=files, inputs={}, provenance={}, calibration={}
+    )
+    with pytest.raises(ModelError, match="fusion"):
+        Detector(ModelFolder.open(tmp_path), PerceptionConfig())
