@@ -7,6 +7,8 @@ What cannot be a sample raises `Rejected`; what can but should not be used is fo
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -40,6 +42,9 @@ __all__ = [
     "stamp_ns",
     "static_transforms",
 ]
+
+# x, y, z, w.
+Quaternion = tuple[float, float, float, float]
 
 SECOND_NS = 1_000_000_000
 # A unit quaternion that went through float32 or was written with few digits stays within this.
@@ -304,22 +309,28 @@ def imu(
     Raises:
         Rejected: ("stamp", "frame", "nan", "quaternion", "field").
     """
-    rotation = np.eye(3) if base_from_imu is None else base_from_imu[:3, :3]
-    covariance = _numbers(message.orientation_covariance, 9, f"{source}: orientation covariance")
+    what = f"{source}: orientation"
+    covariance = _numbers(message.orientation_covariance, 9, f"{what} covariance")
     quaternion = _quaternion(message.orientation)
     orientation = None
     # -1 is how the message says that there is no estimate; others leave the quaternion zero.
-    if covariance[0] != -1.0 and quaternion.any():
-        world_from_imu = _rotation(quaternion, f"{source}: orientation")
-        orientation = geometry.quaternion_of(
-            geometry.transform(world_from_imu[:3, :3] @ rotation.T, np.zeros(3))
-        )
+    if covariance[0] != -1.0 and any(quaternion):
+        orientation = np.array(_unit(quaternion, what))
+    angular_velocity = _vector(message.angular_velocity)
+    linear_acceleration = _vector(message.linear_acceleration)
+    if base_from_imu is not None:
+        rotation = base_from_imu[:3, :3]
+        angular_velocity = rotation @ angular_velocity
+        linear_acceleration = rotation @ linear_acceleration
+        if orientation is not None:
+            mounting = np.ascontiguousarray(base_from_imu, dtype=np.float64)
+            orientation = _turned(orientation, _inverse_quaternion(mounting.tobytes()))
     return ImuSample(
         stamp_ns=stamp_ns(message.header),
         frame_id=frame_of(message.header, required_frame),
         source=source,
-        angular_velocity=rotation @ _vector(message.angular_velocity),
-        linear_acceleration=rotation @ _vector(message.linear_acceleration),
+        angular_velocity=angular_velocity,
+        linear_acceleration=linear_acceleration,
         orientation=orientation,
     )
 
@@ -375,24 +386,54 @@ def _vector(value: Any) -> Float:
     return np.array([value.x, value.y, value.z], dtype=np.float64)
 
 
-def _quaternion(value: Any) -> Float:
-    return np.array([value.x, value.y, value.z, value.w], dtype=np.float64)
+def _quaternion(value: Any) -> Quaternion:
+    return float(value.x), float(value.y), float(value.z), float(value.w)
 
 
-def _rotation(quaternion: Float, what: str) -> Float:
-    norm = float(np.linalg.norm(quaternion))
-    if not np.isfinite(norm):
-        raise Rejected("nan", f"{what} {quaternion} is not finite")
+def _unit(quaternion: Quaternion, what: str) -> Quaternion:
+    norm = math.sqrt(sum(part * part for part in quaternion))
+    if not math.isfinite(norm):
+        raise Rejected("nan", f"{what}: quaternion {quaternion} is not finite")
     if abs(norm - 1.0) > NORM_TOLERANCE:
         raise Rejected(
-            "quaternion", f"{what} {quaternion} has norm {norm}; expected a unit quaternion"
+            "quaternion",
+            f"{what}: quaternion {quaternion} has norm {norm}; expected a unit quaternion",
         )
-    return geometry.from_quaternion(np.zeros(3), quaternion)
+    x, y, z, w = (part / norm for part in quaternion)
+    return x, y, z, w
 
 
 def _rigid(position: Any, orientation: Any, what: str) -> Float:
-    matrix = _rotation(_quaternion(orientation), what)
-    matrix[:3, 3] = _vector(position)
-    if not np.isfinite(matrix).all():
-        raise Rejected("nan", f"{what}: position {matrix[:3, 3]} is not finite")
-    return matrix
+    """The (4, 4) of a pose; written out, because it is needed for every odometry message."""
+    x, y, z, w = _unit(_quaternion(orientation), what)
+    place = _vector(position)
+    if not np.isfinite(place).all():
+        raise Rejected("nan", f"{what}: position {place} is not finite")
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w), place[0]],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w), place[1]],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y), place[2]],
+            [0.0, 0.0, 0.0, 1.0],
+        ]
+    )
+
+
+def _turned(first: Float, second: Float) -> Float:
+    """The quaternion product a_from_c of a_from_b and b_from_c."""
+    ax, ay, az, aw = first
+    bx, by, bz, bw = second
+    return np.array(
+        [
+            aw * bx + ax * bw + ay * bz - az * by,
+            aw * by - ax * bz + ay * bw + az * bx,
+            aw * bz + ax * by - ay * bx + az * bw,
+            aw * bw - ax * bx - ay * by - az * bz,
+        ]
+    )
+
+
+@lru_cache(maxsize=16)
+def _inverse_quaternion(matrix: bytes) -> Float:
+    """The quaternion of the inverse of a (4, 4) float64 transform, given as bytes."""
+    return geometry.quaternion_of(geometry.inverse(np.frombuffer(matrix).reshape(4, 4)))

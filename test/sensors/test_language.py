@@ -83,7 +83,7 @@ def test_a_text_that_grows_when_written_out_is_measured_afterwards() -> None:
 
 def test_a_flood_is_limited_to_five_a_second_by_stamp() -> None:
     intake = CommandIntake(CommandConfig())
-    accepted = []
+    accepted, reasons = [], set()
     for index in range(100):
         # Fifty a second for two seconds.
         stamp_ns = index * SECOND_NS // 50
@@ -91,7 +91,8 @@ def test_a_flood_is_limited_to_five_a_second_by_stamp() -> None:
             intake.accept(command(f"stop {index}", stamp_ns))
             accepted.append(stamp_ns)
         except Rejected as verdict:
-            assert verdict.reason == "rate"
+            reasons.add(verdict.reason)
+    assert reasons == {"rate"}
     # Five at the start of each second: after 0, 20, .. 80 ms comes the one at 1 s.
     assert accepted == [i * SECOND_NS // 50 for i in (0, 1, 2, 3, 4, 50, 51, 52, 53, 54)]
 
