@@ -58,9 +58,7 @@ def pose_of(matrix: Float) -> Pose:
     return Pose(position=_point(matrix[:3, 3]), orientation=Quaternion(x=x, y=y, z=z, w=w))
 
 
-def detections(
-    objects: Sequence[FusedObject], stamp_ns: int, frame_id: str
-) -> Detection3DArray:
+def detections(objects: Sequence[FusedObject], stamp_ns: int, frame_id: str) -> Detection3DArray:
     """Objects as `vision_msgs/Detection3DArray`.
 
     The first hypothesis is the class; a known colour is a further one, `colour:red`. The position
@@ -172,11 +170,14 @@ def reliability(
 
 def level_of(trust: float, reason: Reason) -> bytes:
     """A diagnostic level from trust and reason."""
+    level: bytes = DiagnosticStatus.OK
     if reason in (Reason.MISSING, Reason.STALE):
-        return DiagnosticStatus.STALE
-    if trust < LOST_TRUST:
-        return DiagnosticStatus.ERROR
-    return DiagnosticStatus.WARN if trust < DOUBTED_TRUST else DiagnosticStatus.OK
+        level = DiagnosticStatus.STALE
+    elif trust < LOST_TRUST:
+        level = DiagnosticStatus.ERROR
+    elif trust < DOUBTED_TRUST:
+        level = DiagnosticStatus.WARN
+    return level
 
 
 def obstacles(grid: ObstacleGrid, stamp_ns: int, base_frame: str) -> OccupancyGrid:
@@ -233,7 +234,8 @@ def markers(
         box.pose = pose_of(geometry.from_euler(found.centre, 0.0, 0.0, found.yaw))
         box.scale = _vector(np.maximum(found.size, 0.01))
         label = add("labels", number, Marker.TEXT_VIEW_FACING, base_frame, _white())
-        label.pose.position = _point(found.centre + [0.0, 0.0, found.size[2] / 2 + 0.4])
+        label.pose.position = _point(found.centre)
+        label.pose.position.z += float(found.size[2]) / 2 + 0.4
         label.scale.z = 0.5
         label.text = f"{label_of(found)} {found.class_probability:.2f} #{found.track_id}"
         if math.hypot(*found.velocity[:2]) > 0.2:

@@ -7,41 +7,46 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
 from mm_fusion_ros.outputs import FusedOutput, Reason, Reliability
 from mm_fusion_ros.ros import answers
+from mm_fusion_ros.sync.tick import Outcome, Verdict
 
+OK: bytes = DiagnosticStatus.OK
+WARN: bytes = DiagnosticStatus.WARN
+ERROR: bytes = DiagnosticStatus.ERROR
+STALE: bytes = DiagnosticStatus.STALE
 # A level worsens at the first figure and recovers only at the second, so that a trust that
 # wavers about a threshold does not make an alarm flicker.
 WARN_BELOW, OK_ABOVE = 0.5, 0.6
 ERROR_BELOW, WARN_ABOVE = 0.05, 0.15
 # A cause is logged again when it comes back after this long.
 QUIET_S = 60.0
+CAUSES_KEPT = 1000
 LATENCIES_KEPT = 600
-# Drops of the design, not of a fault: a camera is faster than the ticks.
-HARMLESS = frozenset({"unused", "duplicate"})
+# Counted, but no fault: a camera is faster than the ticks, and a frame passed over is no loss.
+HARMLESS = frozenset(
+    [Verdict.ACCEPTED.value, Verdict.DUPLICATE.value, *(outcome.value for outcome in Outcome)]
+)
 
 Counters = Mapping[str, Mapping[str, int]]
-# Stage name to its durations of late [ms].
-Stages = Mapping[str, Sequence[float]]
+# Figures of each stage, as `scheduling.Stopwatch.summary` gives them.
+Stages = Mapping[str, Mapping[str, float]]
 
 
 def next_level(level: bytes, trust: float) -> bytes:
     """The diagnostic level after a trust of 0..1, given the level before it."""
-    ok, warn, error = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
-    if trust < (WARN_ABOVE if level == error else ERROR_BELOW):
-        return error
-    if trust < (WARN_BELOW if level == ok else OK_ABOVE):
-        return warn
-    return ok
+    if trust < (WARN_ABOVE if level == ERROR else ERROR_BELOW):
+        return ERROR
+    return WARN if trust < (WARN_BELOW if level == OK else OK_ABOVE) else OK
 
 
 class CauseLog:
-    """One log line per cause, not one per message.
+    """One log line per cause, not one per message. Thread-safe.
 
     Args:
         write: takes a line.
@@ -49,14 +54,18 @@ class CauseLog:
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
+        self._lock = threading.Lock()
         self._last_s: dict[tuple[str, str], float] = {}
         self._counted: dict[tuple[str, str], int] = {}
 
     def note(self, source: str, reason: str, detail: str, now_s: float) -> bool:
         """Writes a line, unless this cause was noted within the last minute; True if written."""
         cause = (source, reason)
-        last_s = self._last_s.get(cause)
-        self._last_s[cause] = now_s
+        with self._lock:
+            if len(self._last_s) >= CAUSES_KEPT:
+                self._last_s.clear()
+            last_s = self._last_s.get(cause)
+            self._last_s[cause] = now_s
         if last_s is not None and now_s - last_s < QUIET_S:
             return False
         self._write(f"{source}: {reason}" + (f": {detail}" if detail else ""))
@@ -119,7 +128,7 @@ class Health:
             seconds: steady time since the last report [s].
             arrivals: messages that came since the last report, by source.
             counters: drops by source and reason, since the start.
-            stages: durations [ms] by stage.
+            stages: figures of each stage.
             alarm: what the watchdog has to say; empty when all is well.
         """
         message = DiagnosticArray(header=answers.header(stamp_ns, ""))
@@ -141,31 +150,35 @@ class Health:
             "rate_hz": f"{rate:.2f}", "ticks_by_deadline": self._deadline_ticks,
             **_percentiles("latency", self._latencies_ms),
         }  # fmt: skip
-        for stage, durations in stages.items():
-            values |= _percentiles(f"stage.{stage}", durations)
-        level = DiagnosticStatus.OK
+        for stage, figures in stages.items():
+            values |= {f"stage.{stage}.{name}": f"{value:.2f}" for name, value in figures.items()}
+        level = OK
         text = f"{rate:.1f} answers a second"
         if alarm:
-            level, text = DiagnosticStatus.ERROR, alarm
+            level, text = ERROR, alarm
         elif self._ticks and self._deadline_ticks == self._ticks:
-            level, text = DiagnosticStatus.WARN, f"{text}, all by deadline: the anchor is silent"
+            level, text = WARN, f"{text}, all by deadline: the anchor is silent"
         return self._status("fusion", level, text, values)
 
     def _source(
-        self, name: str, source: Reliability | None, rate: float, drops: Mapping[str, int]
+        self, name: str, source: Reliability | None, rate: float, counts: Mapping[str, int]
     ) -> DiagnosticStatus:
         values: dict[str, object] = {"rate_hz": f"{rate:.2f}"}
-        values |= {f"dropped.{reason}": count for reason, count in sorted(drops.items())}
-        level, text = DiagnosticStatus.STALE, "no answer yet"
+        values |= {f"count.{reason}": count for reason, count in sorted(counts.items())}
+        level, text = STALE, "no answer yet"
         if source is not None:
             trust = float(np.mean(self._trust.get(name) or [source.trust]))
-            level = next_level(self._levels.get(name, DiagnosticStatus.OK), trust)
+            level = next_level(self._levels.get(name, OK), trust)
             self._levels[name] = level
             # The reason of the moment may be `ok` while the level still recovers.
             text = source.reason.value
-            if source.reason is Reason.OK and level != DiagnosticStatus.OK:
+            if source.reason is Reason.OK and level != OK:
                 text = "recovering"
-            values |= {"trust": f"{trust:.3f}", "share": source.share, "reason": source.reason.value}
+            values |= {
+                "trust": f"{trust:.3f}",
+                "share": source.share,
+                "reason": source.reason.value,
+            }
         return self._status(name, level, text, values)
 
     def _status(
@@ -177,8 +190,8 @@ class Health:
         )  # fmt: skip
 
 
-def _percentiles(name: str, durations_ms: Sequence[float] | deque[float]) -> dict[str, object]:
+def _percentiles(name: str, durations_ms: deque[float]) -> dict[str, object]:
     if not durations_ms:
         return {}
     median, high = np.percentile(np.asarray(durations_ms), [50, 99])
-    return {f"{name}.p50_ms": f"{median:.2f}", f"{name}.p99_ms": f"{high:.2f}"}
+    return {f"{name}.median_ms": f"{median:.2f}", f"{name}.p99_ms": f"{high:.2f}"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-from collections.abc import Mapping
 
 import numpy as np
 from nav_msgs.msg import Odometry
@@ -12,16 +11,24 @@ from sensor_msgs.msg import CameraInfo, Image, NavSatFix, NavSatStatus, PointClo
 from mm_fusion_ros.ros import answers
 from mm_fusion_ros.samples import CameraFrame, Float, GpsFix, LidarScan, OdometrySample
 
-# The layout of a common spinning lidar's driver, padding and all: 32 bytes a point.
+# Name, numpy's type, the message's, and offset: as a common spinning lidar's driver lays them
+# out, with its padding, 32 bytes a point.
+LAYOUT: tuple[tuple[str, str, int, int], ...] = (
+    ("x", "<f4", PointField.FLOAT32, 0),
+    ("y", "<f4", PointField.FLOAT32, 4),
+    ("z", "<f4", PointField.FLOAT32, 8),
+    ("intensity", "<f4", PointField.FLOAT32, 16),
+    ("ring", "<u2", PointField.UINT16, 20),
+    ("time", "<f4", PointField.FLOAT32, 24),
+)
 POINT = np.dtype(
     {
-        "names": ["x", "y", "z", "intensity", "ring", "time"],
-        "formats": ["<f4", "<f4", "<f4", "<f4", "<u2", "<f4"],
-        "offsets": [0, 4, 8, 16, 20, 24],
+        "names": [name for name, _, _, _ in LAYOUT],
+        "formats": [kind for _, kind, _, _ in LAYOUT],
+        "offsets": [offset for _, _, _, offset in LAYOUT],
         "itemsize": 32,
     }
 )
-FIELD_TYPES: Mapping[str, int] = {"<f4": PointField.FLOAT32, "<u2": PointField.UINT16}
 INTENSITY_SCALE = 255.0
 
 
@@ -47,7 +54,7 @@ def camera_info(frame: CameraFrame) -> CameraInfo:
 
 
 def cloud(scan: LidarScan) -> PointCloud2:
-    """x y z, intensity 0..255, ring and time [s] of each point, 32 bytes a point.
+    """A cloud of x y z, intensity 0..255, ring and time [s], 32 bytes a point.
 
     The ring is unknown to a `LidarScan` and sent as 0.
     """
@@ -60,8 +67,8 @@ def cloud(scan: LidarScan) -> PointCloud2:
     message = PointCloud2(
         header=answers.header(scan.stamp_ns, scan.frame_id), height=1, width=len(points),
         fields=[
-            PointField(name=name, offset=offset, datatype=FIELD_TYPES[kind.str], count=1)
-            for name, (kind, offset) in (POINT.fields or {}).items()
+            PointField(name=name, offset=offset, datatype=datatype, count=1)
+            for name, _, datatype, offset in LAYOUT
         ],
         is_bigendian=False, point_step=POINT.itemsize, row_step=points.nbytes, is_dense=True,
     )  # fmt: skip

@@ -13,12 +13,12 @@ import rclpy
 from rclpy.clock import Clock, JumpThreshold, TimeJump
 from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
-from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from mm_fusion_ros.config import ConfigError, FusionConfig
+from mm_fusion_ros.inference.model_folder import ModelFolder
 from mm_fusion_ros.outputs import FusedOutput
-from mm_fusion_ros.ros.diagnostics import Stages
+from mm_fusion_ros.ros.execution import run_node
 from mm_fusion_ros.ros.inputs import Inputs
 from mm_fusion_ros.ros.monitor import Monitor, Status
 from mm_fusion_ros.ros.parameters import Parameters
@@ -26,16 +26,26 @@ from mm_fusion_ros.ros.pictures import Pictures
 from mm_fusion_ros.ros.publishers import Publishers
 from mm_fusion_ros.ros.worker import Arrival, Owned, Worker
 from mm_fusion_ros.samples import Sample
+from mm_fusion_ros.scheduling import Stopwatch, Threads
+
+ENCODER_THREADS = 2
+# Not zero: the events executor never leaves a timer without a period.
+AUTOSTART_S = 0.001
 
 Success = TransitionCallbackReturn.SUCCESS
 Failure = TransitionCallbackReturn.FAILURE
 
 
-def shipped_pipeline(config: FusionConfig) -> tuple[Owned, Callable[[], Stages]]:
-    """The pipeline with the shipped detector, and a view of its stages' durations [ms]."""
+def shipped_pipeline(config: FusionConfig) -> tuple[Owned, Stopwatch]:
+    """The pipeline with the shipped detector, encoding in threads, timed by the steady clock."""
+    from mm_fusion_ros.perception.detector import Detector
     from mm_fusion_ros.pipeline import Pipeline
 
-    return Pipeline(config), dict
+    stopwatch = Stopwatch(time.monotonic_ns)
+    detector = Detector(ModelFolder.open(config.perception.model), config.perception)
+    threads = Threads(ENCODER_THREADS)
+    pipeline = Pipeline(config, detector=detector, scheduler=threads, stopwatch=stopwatch)
+    return pipeline, stopwatch
 
 
 class FusionNode(LifecycleNode):
@@ -48,9 +58,7 @@ class FusionNode(LifecycleNode):
 
     def __init__(
         self,
-        make_pipeline: Callable[
-            [FusionConfig], tuple[Owned, Callable[[], Stages]]
-        ] = shipped_pipeline,
+        make_pipeline: Callable[[FusionConfig], tuple[Owned, Stopwatch]] = shipped_pipeline,
         **arguments: Any,
     ) -> None:
         super().__init__("fusion", **arguments)
@@ -59,9 +67,8 @@ class FusionNode(LifecycleNode):
         self.options = self.parameters.node_config()
         self._worker: Worker | None = None
         self._inputs: Inputs | None = None
-        self._publishers: Publishers | None = None
+        self._voice: Publishers | None = None
         self._pictures: Pictures | None = None
-        self._stages: Callable[[], Stages] = dict
         self._monitor = Monitor(
             self, self.options.watchdog_s, status=self._status, withdraw=self._withdraw
         )
@@ -75,25 +82,30 @@ class FusionNode(LifecycleNode):
         if self.options.autostart:
             # Not here: loading a model takes a while, and a constructor must not block.
             steady = Clock(clock_type=ClockType.STEADY_TIME)
-            self._autostart = self.create_timer(0.0, self._start, clock=steady)
+            self._autostart = self.create_timer(AUTOSTART_S, self._start, clock=steady)
 
     # ------------------------------------------------------------------ lifecycle
 
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def on_configure(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Reads the parameters, loads the model, opens the topics."""
         try:
             config = self.parameters.fusion_config()
-            pipeline, self._stages = self._make_pipeline(config)
+            pipeline, stopwatch = self._make_pipeline(config)
         except ConfigError as error:
             self._monitor.alarm(f"not configured: {error}")
             return Failure
-        except Exception as error:  # a model that cannot be loaded must not end the process
+        except Exception as error:  # noqa: BLE001 - a model may be anything; the process lives
             self._monitor.alarm(f"not configured: {type(error).__name__}: {error}")
             return Failure
-        self._publishers = Publishers(self, self.options, config.grounding.resend_m)
+        self._voice = Publishers(self, self.options, config.grounding.resend_m)
         self._pictures = Pictures(self, config, self.options.base_frame)
         self._inputs = Inputs(
-            self, config, self.options, offer=self._offer, on_change=self._wake, warn=self._monitor.note
+            self,
+            config,
+            self.options,
+            offer=self._offer,
+            on_change=self._wake,
+            warn=self._monitor.note,
         )
         self._worker = Worker(
             pipeline,
@@ -103,6 +115,7 @@ class FusionNode(LifecycleNode):
             steady_ns=time.monotonic_ns,
             on_reject=self._monitor.note,
             on_error=self._monitor.failed,
+            durations=stopwatch.summary,
             anchor=config.sync.anchor,
             depth=self.options.queue_depth,
             patience_ns=int(self.options.transform_patience_ms * 1e6),
@@ -110,35 +123,39 @@ class FusionNode(LifecycleNode):
         self.parameters.locked = True
         return Success
 
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def on_activate(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Starts the worker."""
         if self._worker is not None:
             self._worker.start()
             self._monitor.activate()
         return Success
 
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def on_deactivate(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Stops the worker, and withdraws the target."""
         self._stop()
         return Success
 
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def on_cleanup(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Closes the topics; parameters may change again."""
         self._release()
         return Success
 
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def on_shutdown(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """As deactivating and cleaning up."""
         self._stop()
         self._release()
         return Success
 
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def on_error(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Gives everything back, so that the node can be configured again."""
-        return self.on_shutdown(state)
+        return self.on_shutdown(_state)
 
     def close(self) -> None:
         """Ends the worker; for the end of the process, when no transition is made."""
+        self._monitor.close()
+        self._end_worker()
+
+    def _end_worker(self) -> None:
         if self._worker is not None and not self._worker.stop():
             self.get_logger().warning("the worker did not end in time")
 
@@ -149,14 +166,14 @@ class FusionNode(LifecycleNode):
 
     def _stop(self) -> None:
         self._monitor.deactivate()
-        self.close()
+        self._end_worker()
         self._withdraw()
 
     def _release(self) -> None:
-        for part in (self._inputs, self._publishers, self._pictures):
+        for part in (self._inputs, self._voice, self._pictures):
             if part is not None:
                 part.close()
-        self._inputs = self._publishers = self._pictures = self._worker = None
+        self._inputs = self._voice = self._pictures = self._worker = None
         self.parameters.locked = False
 
     # ------------------------------------------------------------------ the executor's thread
@@ -175,15 +192,15 @@ class FusionNode(LifecycleNode):
         self._wake()
 
     def _withdraw(self) -> None:
-        if self._publishers is not None and rclpy.ok(context=self.context):
-            self._publishers.withdraw(self._now_ns())
+        if self._voice is not None and rclpy.ok(context=self.context):
+            self._voice.withdraw(self._now_ns())
 
     def _status(self) -> Status:
         if self._inputs is None or self._worker is None:
             return Status()
         arrivals = dict(self._inputs.arrivals)
         self._inputs.arrivals = dict.fromkeys(arrivals, 0)
-        return Status(arrivals, self._worker.counters(), self._stages())
+        return Status(arrivals, self._worker.snapshot())
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
@@ -200,7 +217,7 @@ class FusionNode(LifecycleNode):
         return sample
 
     def _on_output(self, output: FusedOutput, latency_ns: int | None) -> None:
-        publishers, pictures = self._publishers, self._pictures
+        publishers, pictures = self._voice, self._pictures
         if publishers is None or pictures is None or not rclpy.ok(context=self.context):
             return
         publishers.publish(output)
@@ -208,34 +225,9 @@ class FusionNode(LifecycleNode):
         pictures.publish(output)
 
 
-def executor_of(choice: str) -> Executor:
-    """The executor by name: `events`, `single`, or `auto`, which takes events where there is one."""
-    if choice != "single":
-        try:
-            from rclpy.experimental import EventsExecutor
-
-            return EventsExecutor()
-        except ImportError:
-            if choice == "events":
-                raise
-    return SingleThreadedExecutor()
-
-
 def main(args: Sequence[str] | None = None) -> None:
     """Runs the node until SIGINT or SIGTERM."""
-    rclpy.init(args=args)
-    node = FusionNode()
-    executor = executor_of(node.options.executor)
-    executor.add_node(node)
-    try:
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        node.close()
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.try_shutdown()
+    run_node(FusionNode, args)
 
 
 if __name__ == "__main__":

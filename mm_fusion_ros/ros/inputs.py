@@ -1,5 +1,4 @@
-"""The node's ears: one subscription for each configured source, and the way from its messages to
-samples.
+"""The node's ears: a subscription for each source, and the way from its messages to samples.
 
 Topics are relative and start with the source's name: a camera "front" is heard on
 `front/image_raw` and `front/camera_info`.
@@ -149,21 +148,36 @@ class Inputs:
         return callback
 
     def _on_static(self, message: TFMessage) -> None:
-        self.transforms.add(message, static=True)
+        for verdict in self.transforms.add_fixed(message):
+            self._warn("tf_static", verdict.reason, verdict.detail)
         self._on_change()
 
     def _on_moving(self, message: TFMessage) -> None:
-        self.transforms.add(message, static=False)
+        self.transforms.add_moving(message)
 
-    def _base_from(self, frame_id: str, stamp_ns: int, patient: bool) -> Float:
-        if not frame_id:
-            raise Rejected("frame", "frame_id is empty; the driver must name its frame")
+    def _base_from(self, arrival: Arrival, patient: bool) -> Float:
+        """Where the sensor of a message is mounted."""
+        head = arrival.message.header
+        frame = conversions.frame_of(head, self._required_frame(arrival.source))
         try:
-            return self.transforms.lookup(self._base_frame, frame_id, stamp_ns)
+            return self.transforms.lookup(self._base_frame, frame, conversions.stamp_ns(head))
         except TransformMissing as missing:
             if patient:
                 raise Pending(str(missing)) from missing
             raise Rejected("transform", str(missing)) from missing
+
+    def _base_from_or_origin(self, arrival: Arrival, patient: bool) -> Float:
+        """The mounting, or none: for a GPS or an IMU it is a metre, not the whole measurement."""
+        try:
+            return self._base_from(arrival, patient)
+        except Rejected as rejected:
+            if rejected.reason != "transform":
+                raise
+            self._warn(arrival.source, "lever_arm", f"{rejected.detail}; taken as base_link's")
+            return np.eye(4)
+
+    def _required_frame(self, source: str) -> str:
+        return self._config.source(source).required_frame
 
     def _camera(self, arrival: Arrival, patient: bool) -> Sample:
         info = self._infos.get(arrival.source)
@@ -172,46 +186,28 @@ class Inputs:
             if patient:
                 raise Pending(missing)
             raise Rejected("calibration", missing)
-        head = arrival.message.header
-        base_from_camera = self._base_from(head.frame_id, conversions.stamp_ns(head), patient)
+        base_from_camera = self._base_from(arrival, patient)
         return conversions.camera_frame(
             arrival.message, info, arrival.source, base_from_camera, self._config.camera
         )
 
     def _lidar(self, arrival: Arrival, patient: bool) -> Sample:
-        head = arrival.message.header
-        base_from_lidar = self._base_from(head.frame_id, conversions.stamp_ns(head), patient)
+        base_from_lidar = self._base_from(arrival, patient)
         return conversions.lidar_scan(
             arrival.message, arrival.source, base_from_lidar, self._config.lidar
         )
 
     def _gps(self, arrival: Arrival, patient: bool) -> Sample:
-        """Without a mounting the antenna is taken to sit in the base: a metre, not a wall."""
-        head = arrival.message.header
-        base_from_antenna = np.zeros(3)
-        try:
-            base_from_antenna = self._base_from(head.frame_id, conversions.stamp_ns(head), patient)[
-                :3, 3
-            ]
-        except Rejected as rejected:
-            if rejected.reason != "transform":
-                raise
-            self._warn(arrival.source, "lever_arm", f"{rejected.detail}; taken as zero")
+        base_from_antenna = self._base_from_or_origin(arrival, patient)[:3, 3]
         return conversions.gps_fix(arrival.message, arrival.source, base_from_antenna)
 
-    def _odometry(self, arrival: Arrival, patient: bool) -> Sample:
-        return conversions.odometry(arrival.message, arrival.source)
+    def _odometry(self, arrival: Arrival, _patient: bool) -> Sample:
+        required = self._required_frame(arrival.source)
+        return conversions.odometry(arrival.message, arrival.source, required)
 
     def _imu(self, arrival: Arrival, patient: bool) -> Sample:
-        head = arrival.message.header
-        base_from_imu = np.eye(4)
-        try:
-            base_from_imu = self._base_from(head.frame_id, conversions.stamp_ns(head), patient)
-        except Rejected as rejected:
-            if rejected.reason != "transform":
-                raise
-            self._warn(arrival.source, "lever_arm", f"{rejected.detail}; taken as none")
+        base_from_imu = self._base_from_or_origin(arrival, patient)
         return conversions.imu(arrival.message, arrival.source, base_from_imu)
 
-    def _command(self, arrival: Arrival, patient: bool) -> Sample:
+    def _command(self, arrival: Arrival, _patient: bool) -> Sample:
         return conversions.command(arrival.message, arrival.source, arrival.stamp_ns)

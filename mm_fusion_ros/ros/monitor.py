@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 from collections.abc import Callable
@@ -15,10 +16,12 @@ from rclpy.node import Node
 
 from mm_fusion_ros.outputs import FusedOutput
 from mm_fusion_ros.ros import qos
-from mm_fusion_ros.ros.diagnostics import CauseLog, Counters, Health, Stages
+from mm_fusion_ros.ros.diagnostics import CauseLog, Health
+from mm_fusion_ros.ros.worker import Snapshot
 
 REPORT_S = 1.0
 NO_CLOCK_S = 3.0
+LIBRARY = "mm_fusion_ros"
 
 
 @dataclass(frozen=True)
@@ -27,13 +30,26 @@ class Status:
 
     Attributes:
         arrivals: messages that came, by source.
-        counters: drops by source and reason, since the start.
-        stages: durations of late [ms], by stage.
+        snapshot: of the pipeline.
     """
 
     arrivals: dict[str, int] = field(default_factory=dict)
-    counters: Counters = field(default_factory=dict)
-    stages: Stages = field(default_factory=dict)
+    snapshot: Snapshot = field(default_factory=Snapshot)
+
+
+class CauseHandler(logging.Handler):
+    """Takes what the library logs, so that a fault in every message makes one line, not a flood."""
+
+    def __init__(self, note: Callable[[str, str, str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._note = note
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Notes the record as a cause; an exception's trace is its detail."""
+        trace = (
+            "" if record.exc_info is None else "".join(traceback.format_exception(*record.exc_info))
+        )
+        self._note(record.name, record.getMessage(), trace)
 
 
 class Monitor:
@@ -64,9 +80,15 @@ class Monitor:
         self._alarm = ""
         self._born_s = self._answered_s = self._reported_s = time.monotonic()
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", qos.reliable())
+        self._handler = CauseHandler(self.note)
+        logging.getLogger(LIBRARY).addHandler(self._handler)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         node.create_timer(REPORT_S, self._report, clock=steady)
         node.create_timer(watchdog_s / 4, self._watch, clock=steady)
+
+    def close(self) -> None:
+        """Takes the library's log no longer."""
+        logging.getLogger(LIBRARY).removeHandler(self._handler)
 
     def activate(self) -> None:
         """From now on answers are expected."""
@@ -118,12 +140,16 @@ class Monitor:
     def _report(self) -> None:
         now_s = time.monotonic()
         status = self._status()
-        self._causes.follow(status.counters, now_s)
+        self._causes.follow(status.snapshot.counters, now_s)
         self._publisher.publish(
             self._health.report(
-                self._now_ns(), now_s - self._reported_s, arrivals=status.arrivals,
-                counters=status.counters, stages=status.stages, alarm=self._alarm,
-            )  # fmt: skip
+                self._now_ns(),
+                now_s - self._reported_s,
+                arrivals=status.arrivals,
+                counters=status.snapshot.counters,
+                stages=status.snapshot.stages,
+                alarm=self._alarm,
+            )
         )
         self._reported_s = now_s
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
 from rcl_interfaces.msg import (
     FloatingPointRange,
     IntegerRange,
@@ -129,11 +130,8 @@ class Parameters:
             return FusionConfig()
         try:
             return configuration.load(path)
-        except (ConfigError, OSError, ValueError) as error:
+        except (ConfigError, OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             self.problems["config"] = f"config = {path!r}: {error}; mend the file and start again"
-            return FusionConfig()
-        except Exception as error:  # the YAML library's own errors share no base with ValueError
-            self.problems["config"] = f"config = {path!r}: not YAML: {error}"
             return FusionConfig()
 
     def _declare(self, name: str, value: Any, entry: Any, *, read_only: bool = False) -> None:
@@ -159,7 +157,7 @@ class Parameters:
         sources = [dataclasses.asdict(source) for source in self._base.sources]
         return configuration.from_dict({**sections, "sources": sources})
 
-    def _on_set(self, changes: Sequence[Parameter[Any]]) -> SetParametersResult:
+    def _on_set(self, changes: Sequence[Parameter]) -> SetParametersResult:
         """All changes together, or none of them."""
         changed = {change.name: change.value for change in changes if change.name in self._entries}
         if not changed:

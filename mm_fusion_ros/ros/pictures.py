@@ -88,7 +88,7 @@ class Pictures:
             self._trail.append((x, y))
 
     def _points(self, stamp_ns: int) -> np.ndarray | None:
-        """All lidars' points in the base frame; those of a sensor that fell silent are not shown."""
+        """All lidars' points in base_link; those of a sensor that fell silent are left out."""
         clouds = []
         for scans in self._scans.values():
             scan = _nearest(scans, stamp_ns)

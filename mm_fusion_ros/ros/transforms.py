@@ -11,7 +11,6 @@ import threading
 from bisect import bisect_left
 from collections import deque
 
-import numpy as np
 from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -19,14 +18,16 @@ from tf2_msgs.msg import TFMessage
 
 from mm_fusion_ros import geometry
 from mm_fusion_ros.outputs import PoseEstimate
-from mm_fusion_ros.ros import answers, qos
+from mm_fusion_ros.ros import answers, conversions, qos
+from mm_fusion_ros.ros.conversions import TransformTree, frame_name
 from mm_fusion_ros.samples import Float
+from mm_fusion_ros.sensors.rejection import Rejected
 
 HISTORY = 128
-# A moving joint is extrapolated by no more than this; beyond it the transform is missing.
+# A moving joint is carried on by no more than this; beyond it the transform is missing.
 MAX_EXTRAPOLATION_NS = 200_000_000
-# A chain longer than this has a loop in it.
-MAX_DEPTH = 64
+
+Edge = tuple[str, str, Float]
 
 
 class TransformMissing(LookupError):
@@ -34,31 +35,46 @@ class TransformMissing(LookupError):
 
 
 class TransformBuffer:
-    """The transform tree: fixed edges, and moving ones with a short history. Thread-safe.
+    """The robot's transforms: fixed ones, and moving ones with a short history. Thread-safe.
 
-    Only raw messages are kept on arrival, because a robot sends many edges and few are asked for.
+    Of moving edges only the raw messages are kept on arrival: a robot sends many, and those that
+    a sensor hangs on are few.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._static: dict[str, TransformStamped] = {}
+        self._fixed: dict[str, Edge] = {}
+        self._tree = TransformTree()
         self._moving: dict[str, deque[tuple[int, TransformStamped]]] = {}
 
-    def add(self, message: TFMessage, *, static: bool) -> None:
-        """Stores the transforms of a message of /tf_static or /tf."""
+    def add_fixed(self, message: TFMessage) -> list[Rejected]:
+        """Stores the transforms of a message of /tf_static.
+
+        Returns:
+            what was left out, and why.
+        """
+        refused: list[Rejected] = []
+        with self._lock:
+            for parent, child, parent_from_child in conversions.static_transforms(message, refused):
+                try:
+                    self._tree.add(parent, child, parent_from_child)
+                except Rejected as verdict:
+                    refused.append(verdict)
+                else:
+                    self._fixed[child] = (parent, child, parent_from_child)
+        return refused
+
+    def add_moving(self, message: TFMessage) -> None:
+        """Stores the transforms of a message of /tf."""
         with self._lock:
             for edge in message.transforms:
-                child = _bare(edge.child_frame_id)
-                if static:
-                    self._static[child] = edge
-                    continue
                 stamp_ns = edge.header.stamp.sec * 1_000_000_000 + edge.header.stamp.nanosec
-                history = self._moving.setdefault(child, deque(maxlen=HISTORY))
-                if history and stamp_ns < history[-1][0]:
-                    # Either the clock went back (a bag loops) or two publishers interleave: what
-                    # is later than this message belongs to another run.
-                    while history and history[-1][0] > stamp_ns:
-                        history.pop()
+                history = self._moving.setdefault(
+                    frame_name(edge.child_frame_id), deque(maxlen=HISTORY)
+                )
+                # What is later than this message belongs to another run: a bag loops.
+                while history and history[-1][0] > stamp_ns:
+                    history.pop()
                 if not history or history[-1][0] < stamp_ns:
                     history.append((stamp_ns, edge))
 
@@ -71,67 +87,57 @@ class TransformBuffer:
         """The (4, 4) transform target_from_source at an instant.
 
         Raises:
-            TransformMissing: no chain joins the frames, a moving part of it is not known at
-                `stamp_ns`, or a transform in it is no rotation.
+            TransformMissing: no chain joins the frames, or a moving part of it is broken or not
+                known at `stamp_ns`.
         """
-        target, source = _bare(target), _bare(source)
         with self._lock:
-            root_from_source, why = self._chain(source, target, stamp_ns)
-            if target in root_from_source:
-                return root_from_source[target]
-            # The base may itself hang below a common root (base_footprint over base_link).
-            root_from_target, _ = self._chain(target, source, stamp_ns)
-        for root, root_from_base in root_from_target.items():
-            if root in root_from_source:
-                return geometry.inverse(root_from_base) @ root_from_source[root]
-        raise TransformMissing(
-            f"no transform from {source!r} to {target!r}: {source!r} is joined to "
-            f"{', '.join(map(repr, root_from_source))} only; {why or 'is it on /tf_static?'}"
-        )
-
-    def _chain(self, source: str, target: str, stamp_ns: int) -> tuple[dict[str, Float], str]:
-        """Each ancestor of `source`, up to `target`, with ancestor_from_source; and what broke it.
-
-        A broken edge is no error here: it may be the robot's own motion, above the common root.
-        """
-        chain = {source: np.eye(4)}
-        frame, ancestor_from_source = source, np.eye(4)
-        while frame != target and len(chain) < MAX_DEPTH:
             try:
-                edge = self._edge(frame, stamp_ns)
-            except TransformMissing as broken:
-                return chain, str(broken)
-            if edge is None:
-                break
-            parent, parent_from_frame = edge
-            ancestor_from_source = parent_from_frame @ ancestor_from_source
-            frame = parent
-            if frame in chain:
-                raise TransformMissing(f"the transforms of {frame!r} form a loop")
-            chain[frame] = ancestor_from_source
-        return chain, ""
+                return self._tree.lookup(target, source)
+            except KeyError as missing:
+                why = str(missing.args[0])
+            known = self._ancestry(source) | self._ancestry(target)
+            edges = list(self._fixed.values())
+            for child in known & self._moving.keys() - self._fixed.keys():
+                try:
+                    edges.append(self._at(child, stamp_ns))
+                except (TransformMissing, Rejected) as broken:
+                    why = str(broken)
+        tree = TransformTree()
+        try:
+            for edge in edges:
+                tree.add(*edge)
+            return tree.lookup(target, source)
+        except (KeyError, Rejected) as missing:
+            raise TransformMissing(why) from missing
 
-    def _edge(self, child: str, stamp_ns: int) -> tuple[str, Float] | None:
-        fixed = self._static.get(child)
-        if fixed is not None:
-            return _bare(fixed.header.frame_id), _matrix(fixed)
-        history = self._moving.get(child)
-        if not history:
-            return None
+    def _ancestry(self, frame: str) -> set[str]:
+        """The frame and all above it, by name."""
+        frame = frame_name(frame)
+        above: set[str] = set()
+        while frame not in above:
+            above.add(frame)
+            if frame in self._fixed:
+                frame = self._fixed[frame][0]
+            elif self._moving.get(frame):
+                frame = frame_name(self._moving[frame][-1][1].header.frame_id)
+        return above
+
+    def _at(self, child: str, stamp_ns: int) -> Edge:
+        history = self._moving[child]
         stamps = [stamp for stamp, _ in history]
         index = bisect_left(stamps, stamp_ns)
-        later = history[min(index, len(history) - 1)]
-        if later[0] == stamp_ns or len(history) == 1 or index in (0, len(history)):
-            if abs(later[0] - stamp_ns) > MAX_EXTRAPOLATION_NS:
+        nearest = history[min(index, len(history) - 1)]
+        if index in (0, len(history)):
+            if abs(nearest[0] - stamp_ns) > MAX_EXTRAPOLATION_NS:
                 raise TransformMissing(
-                    f"the transform of {child!r} is known at {later[0]} ns, not at {stamp_ns} ns"
+                    f"the transform of {child!r} is known at {nearest[0]} ns, not at {stamp_ns} ns"
                 )
-            return _bare(later[1].header.frame_id), _matrix(later[1])
+            return _edge(nearest[1])
         earlier = history[index - 1]
-        fraction = (stamp_ns - earlier[0]) / (later[0] - earlier[0])
-        return _bare(later[1].header.frame_id), geometry.interpolate(
-            _matrix(earlier[1]), _matrix(later[1]), fraction
-        )
+        fraction = (stamp_ns - earlier[0]) / (nearest[0] - earlier[0])
+        parent, _, first = _edge(earlier[1])
+        _, _, second = _edge(nearest[1])
+        return parent, child, geometry.interpolate(first, second, fraction)
 
 
 class MapBroadcaster:
@@ -155,16 +161,5 @@ class MapBroadcaster:
         self._node.destroy_publisher(self._publisher)
 
 
-def _bare(frame: str) -> str:
-    """ROS 1 drivers still put a slash in front of frames."""
-    return frame.lstrip("/")
-
-
-def _matrix(edge: TransformStamped) -> Float:
-    shift, turn = edge.transform.translation, edge.transform.rotation
-    try:
-        return geometry.from_quaternion(
-            np.array([shift.x, shift.y, shift.z]), np.array([turn.x, turn.y, turn.z, turn.w])
-        )
-    except ValueError as error:
-        raise TransformMissing(f"the transform of {edge.child_frame_id!r}: {error}") from error
+def _edge(message: TransformStamped) -> Edge:
+    return conversions.static_transforms(TFMessage(transforms=[message]))[0]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mm_fusion_ros.outputs import FusedOutput
@@ -47,6 +47,19 @@ class Owned(Protocol):
         """Drops so far, by source and reason."""
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """What others may read of the pipeline, copied by the thread that owns it.
+
+    Attributes:
+        counters: drops by source and reason, since the start.
+        stages: figures of each stage, as `scheduling.Stopwatch.summary` gives them.
+    """
+
+    counters: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    stages: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, eq=False)
 class Arrival:
     """One message as it came.
@@ -75,6 +88,7 @@ class Worker:
         steady_ns: steady time [ns].
         on_reject: told of a message that is left out: source, reason, detail.
         on_error: told of an exception: where, and the exception.
+        durations: figures of each stage; asked by the worker's thread.
         anchor: the source whose arrival makes a tick; latency counts from it.
         depth: messages kept for each source.
         patience_ns: how long a message waits for what its conversion needs.
@@ -90,6 +104,7 @@ class Worker:
         steady_ns: Callable[[], int],
         on_reject: Callable[[str, str, str], None],
         on_error: Callable[[str, Exception], None],
+        durations: Callable[[], Mapping[str, Mapping[str, float]]] = dict,
         anchor: str = "lidar",
         depth: int = 4,
         patience_ns: int = 200_000_000,
@@ -101,6 +116,7 @@ class Worker:
         self._steady_ns = steady_ns
         self._on_reject = on_reject
         self._on_error = on_error
+        self._durations = durations
         self._anchor = anchor
         self._depth = depth
         self._patience_ns = patience_ns
@@ -116,7 +132,7 @@ class Worker:
         self._waiting_since_ns: dict[str, int] = {}
         self._anchor_steady_ns: int | None = None
         self._snapshot_ns = 0
-        self._counters: dict[str, dict[str, int]] = {}
+        self._snapshot = Snapshot()
 
     def offer(self, source: str, message: Any) -> None:
         """Enqueues a message and returns at once; from any thread."""
@@ -167,14 +183,15 @@ class Worker:
         self._tick()
         if self._steady_ns() - self._snapshot_ns >= SNAPSHOT_NS:
             self._snapshot_ns = self._steady_ns()
-            self._counters = {
-                source: dict(reasons) for source, reasons in self._pipeline.counters().items()
-            }
+            counters = self._pipeline.counters()
+            self._snapshot = Snapshot(
+                {source: dict(reasons) for source, reasons in counters.items()}, self._durations()
+            )
         return self._wait_s()
 
-    def counters(self) -> Mapping[str, Mapping[str, int]]:
-        """The pipeline's counters of a moment ago; from any thread."""
-        return self._counters
+    def snapshot(self) -> Snapshot:
+        """Counters and durations of a moment ago; from any thread."""
+        return self._snapshot
 
     def _drain(self) -> tuple[list[Arrival], list[str]]:
         with self._changed:
@@ -211,7 +228,7 @@ class Worker:
             self._parked[source] = arrival
         except Rejected as rejected:
             self._reject(source, rejected.reason, rejected.detail)
-        except Exception as error:  # one sensor's failure must not stop the others
+        except Exception as error:  # noqa: BLE001 - one sensor's failure must not stop the others
             self._reject(source, "exception", repr(error))
             self._on_error(source, error)
 
@@ -232,7 +249,7 @@ class Worker:
             if not output.by_deadline and self._anchor_steady_ns is not None:
                 latency_ns = self._steady_ns() - self._anchor_steady_ns
             self._on_output(output, latency_ns)
-        except Exception as error:  # the next tick may well succeed, and the watchdog holds
+        except Exception as error:  # noqa: BLE001 - the next tick may succeed, the watchdog holds
             self._on_error("tick", error)
 
     def _wait_s(self) -> float:

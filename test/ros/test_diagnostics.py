@@ -56,9 +56,9 @@ def test_a_cause_is_logged_once_a_minute_however_many_messages_it_costs() -> Non
 def test_counters_that_grow_are_causes_and_those_of_the_design_are_not() -> None:
     lines: list[str] = []
     log = CauseLog(lines.append)
-    log.follow({"camera": {"unused": 20, "future": 0}}, 0.0)
+    log.follow({"camera": {"passed_over": 20, "future": 0}}, 0.0)
     assert lines == []
-    log.follow({"camera": {"unused": 40, "future": 3}}, 1.0)
+    log.follow({"camera": {"passed_over": 40, "future": 3}}, 1.0)
     assert len(lines) == 1 and lines[0].startswith("camera: future")
 
 
@@ -67,15 +67,18 @@ def test_the_report_gives_rates_latency_percentiles_and_drops() -> None:
     for latency_ms in range(1, 101):
         health.observe(answer(0.9), latency_ms * 1_000_000)
     report = statuses(
-        health, seconds=10.0, counters={"lidar": {"stamp": 4}}, stages={"encode": [2.0, 4.0, 6.0]}
+        health,
+        seconds=10.0,
+        counters={"lidar": {"stamp": 4}},
+        stages={"encode": {"median_ms": 4.0}},
     )
     fusion = values_of(report["fusion: fusion"])
     # 100 answers in 10 s; of 1..100 ms the middle is 50.5 and the 99th percentile 99.01.
-    assert (fusion["rate_hz"], fusion["latency.p50_ms"]) == ("10.00", "50.50")
+    assert (fusion["rate_hz"], fusion["latency.median_ms"]) == ("10.00", "50.50")
     assert fusion["latency.p99_ms"] == "99.01"
-    assert fusion["stage.encode.p50_ms"] == "4.00"
+    assert fusion["stage.encode.median_ms"] == "4.00"
     lidar = report["fusion: lidar"]
-    assert values_of(lidar)["dropped.stamp"] == "4" and values_of(lidar)["rate_hz"] == "1.00"
+    assert values_of(lidar)["count.stamp"] == "4" and values_of(lidar)["rate_hz"] == "1.00"
     assert lidar.level == OK
 
 

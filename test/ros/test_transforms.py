@@ -22,7 +22,7 @@ def edge(parent: str, child: str, matrix: Float, stamp_ns: int = 0) -> Transform
 
 def fixed(*edges: TransformStamped) -> TransformBuffer:
     buffer = TransformBuffer()
-    buffer.add(answers.tf_message(*edges), static=True)
+    assert buffer.add_fixed(answers.tf_message(*edges)) == []
     return buffer
 
 
@@ -66,7 +66,7 @@ def test_a_moving_joint_is_interpolated_at_the_stamp_of_the_image() -> None:
     buffer = TransformBuffer()
     for second, yaw in [(1, 0.0), (2, 0.4)]:
         moving = edge("base_link", "pan", geometry.planar(0.1, 0.0, yaw), second * SECOND)
-        buffer.add(answers.tf_message(moving), static=False)
+        buffer.add_moving(answers.tf_message(moving))
     base_from_pan = buffer.lookup("base_link", "pan", 1 * SECOND + SECOND // 4)
     assert geometry.yaw_of(base_from_pan) == pytest.approx(0.1)  # a quarter of the way
 
@@ -74,7 +74,7 @@ def test_a_moving_joint_is_interpolated_at_the_stamp_of_the_image() -> None:
 def test_a_moving_joint_is_carried_on_briefly_and_then_missing() -> None:
     buffer = TransformBuffer()
     moving = edge("base_link", "pan", geometry.planar(0.1, 0.0, 0.2), 10 * SECOND)
-    buffer.add(answers.tf_message(moving), static=False)
+    buffer.add_moving(answers.tf_message(moving))
     late = 10 * SECOND + 200_000_000
     assert geometry.yaw_of(buffer.lookup("base_link", "pan", late)) == pytest.approx(0.2)
     with pytest.raises(TransformMissing):
@@ -84,7 +84,7 @@ def test_a_moving_joint_is_carried_on_briefly_and_then_missing() -> None:
 def test_the_robots_own_motion_does_not_enter_a_sensors_mounting() -> None:
     buffer = fixed(edge("base_link", "lidar", BASE_FROM_MAST))
     moving = edge("odom", "base_link", geometry.planar(50.0, 0.0, 1.0), SECOND)
-    buffer.add(answers.tf_message(moving), static=False)
+    buffer.add_moving(answers.tf_message(moving))
     # Long after the last odometry, when odom -> base_link is unknown, the mounting still is.
     np.testing.assert_allclose(
         buffer.lookup("base_link", "lidar", 100 * SECOND), BASE_FROM_MAST, atol=1e-12
@@ -95,7 +95,7 @@ def test_a_clock_that_goes_back_forgets_what_was_later() -> None:
     buffer = TransformBuffer()
     for second, yaw in [(1, 0.1), (2, 0.2), (3, 0.3), (1, 0.5)]:
         moving = edge("base_link", "pan", geometry.planar(0.0, 0.0, yaw), second * SECOND)
-        buffer.add(answers.tf_message(moving), static=False)
+        buffer.add_moving(answers.tf_message(moving))
     with pytest.raises(TransformMissing):
         buffer.lookup("base_link", "pan", 3 * SECOND)
     buffer.clear()
@@ -103,12 +103,24 @@ def test_a_clock_that_goes_back_forgets_what_was_later() -> None:
         buffer.lookup("base_link", "pan", SECOND)
 
 
-def test_a_rotation_of_zero_length_and_a_loop_are_missing_transforms_not_crashes() -> None:
+def test_a_broken_transform_is_told_and_costs_only_itself() -> None:
     broken = edge("base_link", "lidar", BASE_FROM_MAST)
     turn = broken.transform.rotation
     turn.x = turn.y = turn.z = turn.w = 0.0
-    with pytest.raises(TransformMissing, match="norm"):
-        fixed(broken).lookup("base_link", "lidar", 0)
-    loop = fixed(edge("a", "b", np.eye(4)), edge("b", "a", np.eye(4)))
-    with pytest.raises(TransformMissing, match="loop"):
-        loop.lookup("base_link", "a", 0)
+    buffer = TransformBuffer()
+    sound = edge("base_link", "mast", BASE_FROM_MAST)
+    refused = buffer.add_fixed(answers.tf_message(broken, sound))
+    assert [verdict.reason for verdict in refused] == ["quaternion"]
+    np.testing.assert_allclose(buffer.lookup("base_link", "mast", 0), BASE_FROM_MAST, atol=1e-12)
+    with pytest.raises(TransformMissing):
+        buffer.lookup("base_link", "lidar", 0)
+
+
+def test_a_loop_of_transforms_is_refused_and_ends_no_lookup_in_a_circle() -> None:
+    buffer = TransformBuffer()
+    loop = answers.tf_message(edge("a", "b", np.eye(4)), edge("b", "a", np.eye(4)))
+    assert [verdict.reason for verdict in buffer.add_fixed(loop)] == ["transform"]
+    moving = TransformBuffer()
+    moving.add_moving(loop)
+    with pytest.raises(TransformMissing):
+        moving.lookup("base_link", "a", 0)

@@ -230,12 +230,12 @@ def test_a_tick_that_fails_is_reported_and_the_next_one_answers() -> None:
 def test_the_counters_that_others_read_are_a_copy() -> None:
     bench = Bench()
     bench.worker.step()
-    first = bench.worker.counters()
+    first = bench.worker.snapshot().counters
     bench.pipeline.reject("lidar", "stamp")
     bench.clocks.advance(300)
     bench.worker.step()
     assert first == {"lidar": {"stamp": 0}}
-    assert bench.worker.counters() == {"lidar": {"stamp": 1}}
+    assert bench.worker.snapshot().counters == {"lidar": {"stamp": 1}}
 
 
 def test_the_thread_ends_when_told_and_wakes_for_a_message() -> None:
