@@ -13,7 +13,7 @@ from scipy.linalg import expm
 from mm_fusion_ros import geometry
 from mm_fusion_ros.config import LidarConfig
 from mm_fusion_ros.samples import LidarScan
-from mm_fusion_ros.sensors.lidar import LidarIntake, deskewed, exponentials
+from mm_fusion_ros.sensors.lidar import LidarIntake, deskew, exponentials
 from mm_fusion_ros.sensors.rejection import Rejected
 
 INTAKE = LidarIntake(LidarConfig(min_range_m=0.5, max_range_m=60.0))
@@ -170,7 +170,7 @@ def test_exponentials_are_the_matrix_exponential(values: list[float], time_s: fl
 
 def test_a_motion_that_is_not_finite_is_refused() -> None:
     with pytest.raises(Rejected) as verdict:
-        deskewed(ring(3)[:, :3], np.array([0, 1, 2]), np.full(6, np.nan))
+        deskew(ring(3), np.array([0, 1, 2]), np.full(6, np.nan))
     assert verdict.value.reason == "nan"
 
 
