@@ -12,7 +12,13 @@ from mm_fusion_ros.samples import CameraFrame, Float, LidarScan
 from mm_fusion_ros.sim.labels import Label, label_objects
 from mm_fusion_ros.sim.raycast import Renderer
 from mm_fusion_ros.sim.sensors import Rig, random_rig
+from mm_fusion_ros.sim.simulation import Simulation, SimulationOptions, Truth, demo_rig
 from mm_fusion_ros.sim.world import WorldOptions, generate
+
+__all__ = [
+    "SCENE_STAMP_NS", "SceneSample", "Simulation", "SimulationOptions", "Truth", "bench",
+    "demo_rig", "scene",
+]  # fmt: skip
 
 # A scene's samples carry this stamp: any but zero, which means "no stamp".
 SCENE_STAMP_NS = 1_000_000_000

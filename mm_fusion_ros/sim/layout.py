@@ -194,7 +194,7 @@ class Layout:
             objects.append(
                 WorldObject(
                     class_name, colour, centre, (high[frame] - low[frame]).astype(np.float64),
-                    wrap_angle(yaw), frames.velocity[frame].astype(np.float64), index + 1,
+                    wrap_angle(yaw), frames.velocity[frame].astype(np.float64), index + 1, middle,
                 )
             )  # fmt: skip
         return World(

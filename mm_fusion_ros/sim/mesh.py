@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 Index = NDArray[np.int32]
 
+# What moves turns round after so many seconds.
+PACE_S = 6.0
+
 
 class Primitive(IntEnum):
     """Unit shapes, all inside the cube from -0.5 to 0.5."""
@@ -220,10 +223,26 @@ class PartBuilder:
         )
 
 
+def pace(time_s: float) -> tuple[float, int]:
+    """How far along its way a moving thing is at an instant, and which way it faces.
+
+    It goes ahead for `PACE_S`, turns on the spot and comes back, so that no world runs empty.
+
+    Returns:
+        walked: seconds of its velocity from its first place, 0 to `PACE_S`.
+        direction: 1 on the way out, -1 on the way back.
+    """
+    phase = time_s % (2 * PACE_S)
+    return (phase, 1) if phase < PACE_S else (2 * PACE_S - phase, -1)
+
+
 def instantiate(parts: PartTable, frames: FrameTable, time_s: float = 0.0) -> Mesh:
-    """The mesh at an instant: frames are moved along their velocities by `time_s` [s]."""
-    frame_rotation = _rotations(frames.yaw, np.zeros_like(frames.yaw), np.zeros_like(frames.yaw))
-    frame_position = frames.position + frames.velocity * np.float32(time_s)
+    """The mesh at an instant [s]: what moves paces to and fro (see `pace`)."""
+    walked, direction = pace(time_s)
+    moves = np.any(frames.velocity != 0, axis=1)
+    yaw = frames.yaw + np.where(moves & (direction < 0), np.float32(np.pi), np.float32(0))
+    frame_rotation = _rotations(yaw, np.zeros_like(yaw), np.zeros_like(yaw))
+    frame_position = frames.position + frames.velocity * np.float32(walked)
     rotation = np.matmul(frame_rotation[parts.frame], parts.rotation)
     centre = frame_position[parts.frame] + np.matmul(
         frame_rotation[parts.frame], parts.centre[:, :, None]

@@ -201,6 +201,13 @@ class Renderer:
         part = self._mesh.part[np.where(met, triangle, 0).astype(np.int32)]
         return np.where(met, self._mesh.object_id[part], np.int32(-1))
 
+    def nearest(self, origin: Float, directions: Float) -> float:
+        """The shortest way from a point (3,) to anything along unit directions (N, 3) [m]."""
+        rays = np.empty((len(directions), 6), np.float32)
+        rays[:, :3], rays[:, 3:] = origin, directions
+        answer = self._scene.cast_rays(o3d.core.Tensor(rays), nthreads=self._threads)
+        return float(answer["t_hit"].numpy().min())
+
     def _build(self, time_s: float) -> None:
         self._mesh = instantiate(self.world.parts, self.world.frames, time_s)
         self._scene = o3d.t.geometry.RaycastingScene(nthreads=self._threads)

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mm_fusion_ros.geometry import from_euler, transform
-from mm_fusion_ros.samples import Float
+from mm_fusion_ros.geometry import from_euler, planar, transform
+from mm_fusion_ros.localization.enu import LocalPlane
+from mm_fusion_ros.samples import Float, GpsFix, GpsStatus, OdometrySample
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,3 +186,134 @@ def random_lidar(rng: np.random.Generator, beams: int) -> LidarSpec:
         reach_m=float(rng.uniform(40.0, 110.0)),
         spurious=float(rng.uniform(0.0, 4e-4)),
     )  # fmt: skip
+
+
+class GpsModel:
+    """A receiver whose error wanders, as multipath and the ionosphere make it; not white.
+
+    The horizontal error is a first-order Gauss-Markov process with a little white noise on top;
+    the receiver declares roughly the size of the whole, as real ones do.
+    """
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        plane: LocalPlane,
+        *,
+        sigma_m: float = 0.9,
+        correlation_s: float = 60.0,
+        white_m: float = 0.15,
+        base_from_antenna: Float | None = None,
+    ) -> None:
+        """Draws the first error.
+
+        Args:
+            rng: of this receiver alone.
+            plane: where the map's origin lies on the earth.
+            sigma_m: standard deviation of the wandering error, each horizontal axis [m]; the
+                vertical one is twice that.
+            correlation_s: time after which 37 % of it is left [s].
+            white_m: standard deviation of the rest [m].
+            base_from_antenna: (3,) in base_link [m].
+        """
+        self._rng = rng
+        self._plane = plane
+        self._sigma = np.array([sigma_m, sigma_m, 2 * sigma_m])
+        self._correlation_s = correlation_s
+        self._white_m = white_m
+        self._antenna = np.zeros(3) if base_from_antenna is None else base_from_antenna
+        self._wander = rng.standard_normal(3) * self._sigma
+        self._declared = float(rng.uniform(0.8, 1.4))
+        self._last_ns: int | None = None
+
+    def fix(self, stamp_ns: int, map_from_base: Float) -> GpsFix:
+        """The fix of an instant; call it in the order of time."""
+        if self._last_ns is not None:
+            kept = float(np.exp(-(stamp_ns - self._last_ns) * 1e-9 / self._correlation_s))
+            fresh = self._rng.standard_normal(3) * self._sigma
+            self._wander = kept * self._wander + np.sqrt(1 - kept**2) * fresh
+        self._last_ns = stamp_ns
+        true = map_from_base[:3, :3] @ self._antenna + map_from_base[:3, 3]
+        white = self._rng.standard_normal(3) * self._white_m * np.array([1.0, 1.0, 2.0])
+        latitude, longitude, altitude = self._plane.geodetic(true + self._wander + white)
+        # The declared figure breathes with the satellites in sight.
+        self._declared = float(
+            np.clip(self._declared + 0.02 * self._rng.standard_normal(), 0.7, 1.6)
+        )
+        variance = (self._sigma**2 + (self._white_m * np.array([1.0, 1.0, 2.0])) ** 2) * (
+            self._declared**2
+        )
+        return GpsFix(
+            stamp_ns, "gps_antenna", "gps", latitude, longitude, altitude, np.diag(variance),
+            GpsStatus.FIX, self._antenna,
+        )  # fmt: skip
+
+
+class WheelOdometryModel:
+    """Wheel odometry: smooth, with errors of scale and heading that add up without bound."""
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        *,
+        scale_sigma: float = 0.01,
+        turn_scale_sigma: float = 0.015,
+        speed_noise: float = 0.02,
+        turn_noise: float = 0.01,
+        turn_drift: float = 0.0004,
+    ) -> None:
+        """Draws this robot's constant errors.
+
+        Args:
+            rng: of this odometry alone.
+            scale_sigma: of the error of wheel radius, relative.
+            turn_scale_sigma: of the error of the track width, relative.
+            speed_noise: of each sample, relative to the speed.
+            turn_noise: of each sample, relative to the turn rate.
+            turn_drift: heading error by wheels of different size [rad a metre].
+        """
+        self._rng = rng
+        self._scale = 1.0 + scale_sigma * float(rng.standard_normal())
+        self._turn_scale = 1.0 + turn_scale_sigma * float(rng.standard_normal())
+        self._drift = turn_drift * float(rng.standard_normal())
+        self._sigma = np.array([scale_sigma, turn_scale_sigma, turn_drift])
+        self._noise = (speed_noise, turn_noise)
+        self._pose = np.zeros(3)
+        self._travelled_m = 0.0
+        self._turned_rad = 0.0
+
+    def advance(self, stamp_ns: int, speed: float, turn: float, elapsed_s: float) -> OdometrySample:
+        """The sample after a step.
+
+        Args:
+            stamp_ns: the step's end.
+            speed: true mean forward speed over the step [m/s].
+            turn: true mean turn rate [rad/s].
+            elapsed_s: the step's length [s].
+        """
+        draw = self._rng.standard_normal(2)
+        speed_seen = speed * (self._scale + self._noise[0] * float(draw[0]))
+        turn_seen = turn * (self._turn_scale + self._noise[1] * float(draw[1]))
+        turn_seen += self._drift * speed
+        middle = self._pose[2] + 0.5 * turn_seen * elapsed_s
+        step = speed_seen * elapsed_s
+        self._pose = self._pose + [
+            step * np.cos(middle), step * np.sin(middle), turn_seen * elapsed_s
+        ]  # fmt: skip
+        self._travelled_m += abs(step)
+        self._turned_rad += abs(turn_seen) * elapsed_s
+        scale, turn_scale, drift = self._sigma
+        yaw_sigma = turn_scale * self._turned_rad + drift * self._travelled_m + 1e-3
+        along = scale * self._travelled_m + 5e-3
+        across = along + 0.5 * yaw_sigma * self._travelled_m
+        still = 1e-6
+        return OdometrySample(
+            stamp_ns, "odom", "odom",
+            planar(float(self._pose[0]), float(self._pose[1]), float(self._pose[2])),
+            np.array([speed_seen, 0.0, 0.0, 0.0, 0.0, turn_seen]),
+            np.diag([across**2, across**2, still, still, still, yaw_sigma**2]),
+            np.diag([
+                (0.02 * abs(speed)) ** 2 + 1e-4, 1e-4, still, still, still,
+                (0.02 * abs(turn)) ** 2 + 1e-5,
+            ]),
+        )  # fmt: skip

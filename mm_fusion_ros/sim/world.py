@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mm_fusion_ros.geometry import wrap_angle
 from mm_fusion_ros.samples import Float
 from mm_fusion_ros.sim.lighting import Lighting, draw_lighting
-from mm_fusion_ros.sim.mesh import FrameTable, PartTable
+from mm_fusion_ros.sim.mesh import FrameTable, PartTable, pace
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,10 @@ class WorldObject:
         centre: (3,) float64, box centre in the map at time 0 [m].
         size: (3,) float64, length, width, height of the tight box [m].
         yaw: heading of the length in the map [rad].
-        velocity: (3,) float64, map [m/s].
+        velocity: (3,) float64, map [m/s], at time 0.
         object_id: from 1; unique in the world.
+        pivot: (3,) float64, box centre in the object's own axes, from the point that it turns
+            about [m].
     """
 
     class_name: str
@@ -50,10 +53,33 @@ class WorldObject:
     yaw: float
     velocity: Float
     object_id: int
+    pivot: Float = field(default_factory=lambda: np.zeros(3))
+
+    @property
+    def moves(self) -> bool:
+        """Whether it ever moves."""
+        return bool(np.any(self.velocity))
 
     def centre_at(self, time_s: float) -> Float:
         """(3,) float64, the box centre in the map at an instant [m]."""
-        result: Float = self.centre + self.velocity * time_s
+        if not self.moves:
+            return self.centre
+        walked, direction = pace(time_s)
+        result: Float = self.centre + self.velocity * walked
+        if direction < 0:
+            cosine, sine = np.cos(self.yaw), np.sin(self.yaw)
+            x, y, _ = self.pivot
+            result = result - 2 * np.array([cosine * x - sine * y, sine * x + cosine * y, 0.0])
+        return result
+
+    def yaw_at(self, time_s: float) -> float:
+        """The heading in the map at an instant [rad]."""
+        turned = self.moves and pace(time_s)[1] < 0
+        return wrap_angle(self.yaw + np.pi) if turned else self.yaw
+
+    def velocity_at(self, time_s: float) -> Float:
+        """(3,) float64, the velocity in the map at an instant [m/s]."""
+        result: Float = self.velocity * pace(time_s)[1]
         return result
 
 
