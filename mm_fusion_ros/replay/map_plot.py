@@ -16,6 +16,8 @@ LEAST_SPAN_M = 10.0
 # Tracks seen in fewer ticks are passing guesses; they are listed, and not drawn.
 LEAST_TICKS = 3
 MOST_TARGETS = 40
+# No robot moves so far from one tick to the next; a line there would show a way not driven.
+JUMP_M = 4.0
 
 
 class MapPlot:
@@ -129,7 +131,7 @@ def map_svg(trace: Trace, fixes: FixTrace | None) -> str:
     for track in seen:
         plot.way(track.way, f"var(--{track.class_name}, var(--faint))", 1.0, 0.5)
         plot.box(track)
-    plot.way(way, "var(--way)", 2.2)
+    plot.way(without_jumps(way), "var(--way)", 2.2)
     targets = trace.target_place[last]
     reached = targets[np.isfinite(targets).all(axis=1)]
     # A target that moves with its object is drawn as a few rings, not as a caterpillar.
@@ -143,6 +145,21 @@ def map_svg(trace: Trace, fixes: FixTrace | None) -> str:
         plot.dot(known[-1], "var(--ink)", 4.0, "end")
         plot.text(known[-1], "end")
     return plot.svg()
+
+
+def without_jumps(way: Float, farthest_m: float = JUMP_M) -> Float:
+    """The way with a gap where the pose jumped, as where the first fix makes odometry a map.
+
+    Args:
+        way: (N, 2) x y [m].
+        farthest_m: that the robot moves from one tick to the next [m].
+
+    Returns:
+        (M, 2) with NaN between what does not belong together.
+    """
+    steps = np.linalg.norm(np.diff(way, axis=0), axis=1)
+    after = np.flatnonzero(steps > farthest_m) + 1
+    return np.insert(way, after, np.nan, axis=0)
 
 
 def plot_scale(plot: MapPlot) -> float:

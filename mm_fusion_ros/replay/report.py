@@ -95,11 +95,6 @@ def figures(result: ReplayResult) -> list[tuple[str, str]]:
     if any(entry.modality in (Modality.CAMERA, Modality.LIDAR) for entry in trace.sources.values()):
         mean = float(trace.objects.mean()) if len(trace.objects) else 0.0
         shown.append((f"{mean:.1f}", "objects a tick"))
-    way = trace.pose[:, :2]
-    known = way[np.isfinite(way).all(axis=1)]
-    if len(known) > 1 and result.loops == 1:
-        length = float(np.hypot(*np.diff(known, axis=0).T).sum())
-        shown.append((f"{length:.0f} m", "driven, by the fused pose"))
     go = float(trace.go.mean()) if len(trace.go) else 0.0
     shown.append((f"{100.0 * go:.0f} %", "of the ticks GO, the others HOLD"))
     return shown
