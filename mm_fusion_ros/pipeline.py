@@ -103,6 +103,7 @@ class Pipeline:
         self._detector = detector
         self._scheduler = scheduler or Inline()
         self._stopwatch = stopwatch or Stopwatch()
+        self._offset_ns = {s.name: round(s.offset_ms * 1e6) for s in config.sources}
         self._half_period_ns = {s.name: round(0.5e9 / s.rate_hz) for s in config.sources}
 
         self._camera_intake = CameraIntake(config.camera)
@@ -122,6 +123,7 @@ class Pipeline:
         self._keeper = TargetKeeper(config.grounding, config.command)
         self._epoch = 0
         self._rejected: dict[str, Counter[str]] = {}
+        self._complained: set[tuple[str, str, str]] = set()
 
     def push(self, sample: Sample, now_ns: int) -> None:
         """Takes one sample; bad ones are counted by reason and never raise.
@@ -135,15 +137,22 @@ class Pipeline:
                 self._push(sample, now_ns)
         except Rejected as rejected:
             self.reject(sample.source, rejected.reason, rejected.detail)
-        except Exception:  # one sensor's failure must not stop the others
-            log.exception("%s: sample dropped", sample.source)
-            self.reject(sample.source, "exception")
+        except Exception as error:  # one sensor's failure must not stop the others
+            self._failed(sample.source, "exception", error)
 
     def reject(self, source: str, reason: str, detail: str = "") -> None:
         """Counts a message that never became a sample."""
         self._rejected.setdefault(source, Counter())[reason] += 1
         self._gate.reject(source)
         log.debug("%s: %s: %s", source, reason, detail)
+
+    def _failed(self, source: str, where: str, error: Exception) -> None:
+        """Counts an exception, and logs it once for each cause, not for each message."""
+        self.reject(source, where, repr(error))
+        cause = (source, where, type(error).__name__)
+        if cause not in self._complained:
+            self._complained.add(cause)
+            log.error("%s: %s", source, where, exc_info=error)
 
     def next_deadline_ns(self) -> int | None:
         """When to call `tick` [ns]; in the past when a tick is due. Ask again after each push."""
@@ -191,6 +200,9 @@ class Pipeline:
             self._forget()
 
     def _push(self, sample: Sample, now_ns: int) -> None:
+        if sample.source not in self._offset_ns:
+            raise Rejected("unknown_source", f"{sample.source!r} is not among the sources")
+
         # Validate: what is wrong is refused before it touches any state.
         evidence: AnyEvidence = None
         quality: Mapping[str, float] = {}
@@ -318,9 +330,8 @@ class Pipeline:
         try:
             pending = evidence.feature or self._scheduler.submit(evidence.encode)
             return pending.result()
-        except Exception:  # one sensor's failure must not stop the others
-            log.exception("%s: encoder failed", name)
-            self.reject(name, "encoder_failed")
+        except Exception as error:  # one sensor's failure must not stop the others
+            self._failed(name, "encoder_failed", error)
             return None
 
     def _detect(
@@ -331,9 +342,8 @@ class Pipeline:
         try:
             with self._stopwatch.measure("fuse"):
                 return self._detector.detect(cameras, lidars)
-        except Exception:  # a tick without objects, and the next one may succeed
-            log.exception("fusion failed")
-            self.reject(self.config.sync.anchor, "fusion_failed")
+        except Exception as error:  # a tick without objects, and the next one may succeed
+            self._failed(self.config.sync.anchor, "fusion_failed", error)
             return NOTHING
 
     def _obstacles(self, scans: list[PreparedScan]) -> ObstacleGrid | None:

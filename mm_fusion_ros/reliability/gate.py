@@ -75,9 +75,9 @@ class Gate:
             share: float | None = None
             if modality in (Modality.CAMERA, Modality.LIDAR):
                 share = object_shares.get(name, 0.0)
-                if age_ns is None and reason is Reason.OK:
-                    # It lives, and gave this tick nothing: late, out of tolerance, or failed.
-                    trust, reason = 0.0, Reason.STALE
+                if age_ns is None:
+                    # It gave this tick nothing: late, out of tolerance, or failed.
+                    trust, reason = 0.0, Reason.STALE if reason is Reason.OK else reason
             elif modality is Modality.GPS:
                 share = self._divided(pose_shares[1], name)
                 if reason is not Reason.MISSING:

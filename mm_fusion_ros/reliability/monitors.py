@@ -116,10 +116,11 @@ class SourceMonitor:
             Reason.NOISY: rising(self._health, 0.0, self._limits.healthy),
         }
         if self._modality in FACTORS:
-            # The third equal sample in a row is the second repetition.
-            result[Reason.FROZEN] = 0.0 if self._equal >= 2 else 1.0
             for reason, factor in FACTORS[self._modality](self.quality, self._limits).items():
                 result[reason] = min(factor, result.get(reason, 1.0))
+            # The third equal sample in a row is the second repetition. It comes last, because
+            # empty or black samples are equal as well, and being so explains them better.
+            result[Reason.FROZEN] = 0.0 if self._equal >= 2 else 1.0
         return result
 
     def judge(self, now_ns: int) -> tuple[float, Reason]:
