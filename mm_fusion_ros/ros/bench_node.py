@@ -60,7 +60,7 @@ class Listener:
         self.node.create_subscription(
             DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.reliable(10)
         )
-        self._executor = executor_of("auto", self._context)
+        self._executor = executor_of("single", self._context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
