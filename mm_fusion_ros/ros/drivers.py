@@ -6,6 +6,7 @@ import array
 
 import numpy as np
 from nav_msgs.msg import Odometry
+from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image, NavSatFix, NavSatStatus, PointCloud2, PointField
 
 from mm_fusion_ros.ros import answers
@@ -53,15 +54,20 @@ def camera_info(frame: CameraFrame) -> CameraInfo:
     return message
 
 
-def cloud(scan: LidarScan) -> PointCloud2:
+def cloud(scan: LidarScan, elevation_deg: Float | None = None) -> PointCloud2:
     """A cloud of x y z, intensity 0..255, ring and time [s], 32 bytes a point.
 
-    The ring is unknown to a `LidarScan` and sent as 0.
+    Args:
+        scan: the sweep.
+        elevation_deg: (B,) of the lidar's beams [degrees]; ring 0 is the lowest. Without them all
+            points are of ring 0.
     """
     points = np.zeros(len(scan.points), dtype=POINT)
     for column, name in enumerate(("x", "y", "z")):
         points[name] = scan.points[:, column]
     points["intensity"] = scan.points[:, 3] * INTENSITY_SCALE
+    if elevation_deg is not None:
+        points["ring"] = rings(scan.points[:, :3], elevation_deg)
     if scan.time_offset_ns is not None:
         points["time"] = scan.time_offset_ns * 1e-9
     message = PointCloud2(
@@ -102,6 +108,14 @@ def odometry(sample: OdometrySample, base_frame: str = "base_link") -> Odometry:
     linear.x, linear.y, linear.z = (float(value) for value in sample.twist[:3])
     angular.x, angular.y, angular.z = (float(value) for value in sample.twist[3:])
     return message
+
+
+def rings(points: NDArray[np.float32], elevation_deg: Float) -> NDArray[np.intp]:
+    """The beam that is nearest in elevation to each of (N, 3) points in the lidar's frame."""
+    beams = np.sort(np.asarray(elevation_deg))
+    across = np.hypot(points[:, 0], points[:, 1])
+    elevation = np.degrees(np.arctan2(points[:, 2], across))
+    return np.searchsorted((beams[1:] + beams[:-1]) / 2.0, elevation)
 
 
 def _six_by_six(covariance: Float) -> Float:

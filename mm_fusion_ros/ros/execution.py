@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any
 
 import rclpy
 from rclpy.context import Context
@@ -11,13 +11,6 @@ from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedE
 from rclpy.node import Node
 
 LONGEST_WAIT_S = 0.5
-
-
-class Closing(Protocol):
-    """A node that has threads to end."""
-
-    def close(self) -> None:
-        """Ends them."""
 
 
 def executor_of(choice: str, context: Context | None = None) -> Executor:
@@ -49,11 +42,11 @@ def spin(node: Node, executor: Executor) -> None:
             raise
 
 
-def run_node(make: Callable[[], Node], args: Sequence[str] | None, choice: str = "") -> None:
+def run_node(make: Callable[[], Any], args: Sequence[str] | None, choice: str = "") -> None:
     """The main function of a process with one node.
 
     Args:
-        make: builds the node; it has a `close` that ends its threads.
+        make: builds the node, which has a `close` that ends its threads.
         args: command line; None takes the process's.
         choice: the executor by name; empty takes the node's parameter `executor`.
     """

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from rcl_interfaces.msg import (
@@ -25,6 +25,8 @@ from rclpy.parameter import Parameter
 
 from mm_fusion_ros import config as configuration
 from mm_fusion_ros.config import ConfigError, FusionConfig, param
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,25 @@ def descriptor_of(entry: Any, value: Any, *, read_only: bool = False) -> Paramet
             FloatingPointRange(from_value=float(low), to_value=float(high))
         ]
     return descriptor
+
+
+def declared(node: Node, kind: type[T]) -> T:
+    """Declares a dataclass's fields as read-only parameters and gives their values.
+
+    Raises:
+        ConfigError: one is out of range, of the wrong type, or none of the choices.
+    """
+    values: dict[str, Any] = {}
+    for entry in dataclasses.fields(kind):  # type: ignore[arg-type]
+        descriptor = descriptor_of(entry, entry.default, read_only=True)
+        try:
+            given = node.declare_parameter(entry.name, entry.default, descriptor).value
+        except (InvalidParameterValueException, InvalidParameterTypeException) as error:
+            raise ConfigError(f"{error}; {allowed(entry)}") from error
+        values[entry.name] = configuration.checked_value(
+            entry.name, entry, type(entry.default), given
+        )
+    return kind(**values)
 
 
 def allowed(entry: Any) -> str:
