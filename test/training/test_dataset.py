@@ -1,0 +1,80 @@
+"""Cached scenes to network inputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scenes import made_up
+
+from mm_fusion_ros.geometry import apply, inverse, project
+from mm_fusion_ros.training import cache
+from mm_fusion_ros.training.dataset import PLAIN, Augmentation, augment, image_depth, prepare
+
+
+def test_a_scene_survives_the_cache(tmp_path: Path) -> None:
+    scene = made_up(1)
+    cache.save(scene, cache.path_of(tmp_path, 1))
+    loaded = cache.load(cache.path_of(tmp_path, 1))
+    assert np.array_equal(loaded.boxes, scene.boxes)
+    assert np.array_equal(loaded.seen, scene.seen)
+    # float16 keeps 11 bits: at 30 m a step is 30 / 2048 = 0.015 m.
+    assert np.abs(loaded.points - scene.points).max() < 0.02
+    assert loaded.images.shape == scene.images.shape
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_turning_and_mirroring_keep_boxes_where_the_cameras_see_them(seed: int) -> None:
+    scene = made_up(seed, cameras=1)
+    options = Augmentation(gain=0.0, drop_points=0.0)
+    other = augment(scene, options, np.random.default_rng(seed))
+    mirrored = not np.array_equal(other.images, scene.images)
+
+    def seen_at(one: cache.Scene) -> np.ndarray:
+        camera = apply(inverse(one.base_from_camera[0]), one.boxes[:, :3].astype(float))
+        pixels, depth = project(camera, one.intrinsics[0])
+        return np.column_stack([pixels, depth])
+
+    before, after = seen_at(scene), seen_at(other)
+    if mirrored:
+        # Column u of a 384 pixel wide image becomes 383 - u.
+        before[:, 0] = 383.0 - before[:, 0]
+    assert after == pytest.approx(before, abs=1e-2)
+    # The points moved with the boxes.
+    assert np.linalg.norm(other.points[:, :2], axis=1) == pytest.approx(
+        np.linalg.norm(scene.points[:, :2], axis=1), abs=1e-3
+    )
+
+
+def test_only_so_many_cameras_are_used_and_their_columns_with_them() -> None:
+    scene = made_up(2, cameras=4)
+    other = augment(scene, Augmentation(max_cameras=2), np.random.default_rng(0))
+    assert len(other.images) == len(other.intrinsics) == other.seen.shape[1] == 2
+
+
+def test_image_depth_holds_the_nearest_point() -> None:
+    # Straight ahead at 10 m and, on the same ray, at 20 m.
+    points = np.array([[20.0, 0, 1.2, 0], [10.0, 0, 1.2, 0]], np.float32)
+    scene = made_up(0)
+    depth = image_depth(points, scene.intrinsics[0], scene.base_from_camera[0], (384, 288))
+    assert depth.shape == (72, 96)
+    # u = 191.5, v = 143.5: feature cell floor(192 / 4), floor(144 / 4) = 48, 36.
+    assert np.argwhere(depth).tolist() == [[36, 48]]
+    assert depth[36, 48] == pytest.approx(np.log(10.0))
+
+
+def test_a_subset_is_asked_only_for_what_it_can_see() -> None:
+    scene = made_up(3)
+    scene.seen[:] = False
+    scene.seen[0] = True
+    scene.lidar_points[:] = 0
+    scene.lidar_points[1] = 9
+    targets = prepare(augment(scene, PLAIN, np.random.default_rng(0))).targets
+    assert {name: t.count for name, t in targets.items()} == {"camera": 1, "lidar": 1, "both": 2}
+
+
+def test_test_seeds_never_reach_the_cache(tmp_path: Path) -> None:
+    for seed in (200_000, 200_999, 101_000):
+        with pytest.raises(ValueError, match="neither a training nor a validation seed"):
+            cache.fill(tmp_path, [seed], 1)
