@@ -157,9 +157,9 @@ def ring_step(extent_m: float) -> float:
 
 def draw_object(picture: Picture, view: GroundView, item: FusedObject, chosen: bool) -> None:
     """The box from above, its heading, the 90 % ellipse of its place and one second of motion."""
-    corners = geometry.box_corners(item.centre, item.size, item.yaw)
-    if not np.isfinite(corners).all():
+    if not np.isfinite([*item.centre, *item.size, item.yaw]).all():
         return
+    corners = geometry.box_corners(item.centre, item.size, item.yaw)
     colour = palette.class_colour(item.class_name)
     ring = corners[:4, :2]
     outline(picture, view, ring, colour, 3 if chosen else 2, closed=True)

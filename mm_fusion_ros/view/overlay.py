@@ -87,9 +87,9 @@ def draw_box(
         Where its label belongs (x, y of the uppermost visible pixel), or None when no part of
         the box is in the picture.
     """
-    corners = geometry.box_corners(item.centre, item.size, item.yaw)
-    if not np.isfinite(corners).all():
+    if not np.isfinite([*item.centre, *item.size, item.yaw]).all():
         return None
+    corners = geometry.box_corners(item.centre, item.size, item.yaw)
     in_camera = geometry.apply(camera_from_base, corners)
     colour = palette.class_colour(item.class_name)
     visible = draw_segments(picture, in_camera[EDGES], intrinsics, colour, 3 if chosen else 2)

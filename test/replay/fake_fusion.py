@@ -103,7 +103,9 @@ class FakeFusion:
         return FusedOutput(
             stamp_ns=stamp_ns,
             objects=(car(),),
-            reliability={source.name: self._judged(source.name, stamp_ns) for source in self.config.sources},
+            reliability={
+                source.name: self._judged(source.name, stamp_ns) for source in self.config.sources
+            },
             pose=self._pose,
             target=self._target(),
             obstacles=ObstacleGrid(np.zeros((8, 8), np.int8), 1.0, np.array([-4.0, -4.0])),

@@ -129,7 +129,10 @@ MOUNTED = (
 
 
 def robot(
-    seconds: float = 1.0, tf_at_ns: int = START_NS, skip: Iterable[str] = (), raw_images: bool = False
+    seconds: float = 1.0,
+    tf_at_ns: int = START_NS,
+    skip: Iterable[str] = (),
+    raw_images: bool = False,
 ) -> list[Message]:
     """A robot with everything at 10 Hz, GPS at 5 Hz: (time of recording, topic, message)."""
     messages: list[Message] = [(tf_at_ns, "/tf_static", transforms(*MOUNTED))]

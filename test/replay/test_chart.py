@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def test_a_chart_is_well_formed_and_places_values() -> None:
     plot.line(np.array([0.0, 10.0]), np.array([0.0, 2.0]), "blue")
     plot.area(np.array([0.0, 10.0]), np.array([1.0, 1.0]), "blue")
     plot.strip(np.array([0.0, 5.0]), ["a<b", "ok"], {"a<b": "red", "ok": "green"})
-    root = ElementTree.fromstring(plot.svg('a "name" & more'))
+    root = ET.fromstring(plot.svg('a "name" & more'))
     assert root.attrib["aria-label"] == 'a "name" & more'
     # The frame is 6 from the top: the value 2 is at 6, the value 0 is 100 below.
     assert plot.y(2.0) == pytest.approx(6.0)
@@ -72,7 +72,7 @@ def test_metres_east_and_north_are_equally_long_on_the_map() -> None:
 @pytest.mark.parametrize("places", [[[0.0, 0.0]], [[0.0, 0.0], [0.0, 500.0]], [[1e6, -1e6]]])
 def test_every_place_is_on_the_map(places: list[list[float]]) -> None:
     plot = MapPlot(np.array(places))
-    root = ElementTree.fromstring(plot.svg())
+    root = ET.fromstring(plot.svg())
     _, _, width, height = (float(part) for part in root.attrib["viewBox"].split())
     for x, y in places:
         u, v = plot.at(x, y)

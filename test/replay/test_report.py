@@ -78,7 +78,7 @@ def test_the_page_refers_to_nothing_outside_itself(tmp_path: Path) -> None:
 
 
 def test_the_page_says_what_came_and_what_was_answered(tmp_path: Path) -> None:
-    page = report(replayed(tmp_path, made.robot(1.0), command="stop"), ["Mind the gap."])
+    page = report(replayed(tmp_path, made.robot(2.0), command="stop"), ["Mind the gap."])
     said = " ".join(checked(page).text)
     for word in (
         "/lidar/points", "PointCloud2", "GO go to", "HOLD no command", "Mind the gap.", "median",

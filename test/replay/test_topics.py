@@ -68,9 +68,7 @@ def test_depth_pictures_are_no_camera() -> None:
 
 
 def test_the_camera_info_beside_a_compressed_picture_is_found() -> None:
-    (camera,), _ = choose(
-        channels(("/cam/image_raw/compressed", JPEG), ("/cam/camera_info", INFO))
-    )
+    (camera,), _ = choose(channels(("/cam/image_raw/compressed", JPEG), ("/cam/camera_info", INFO)))
     assert camera.info_topic == "/cam/camera_info"
 
 
@@ -83,9 +81,7 @@ def test_camera_info_of_another_name_is_taken_when_it_is_named() -> None:
 
 
 def test_of_two_odometries_the_one_that_is_not_derived_is_taken_and_the_other_is_named() -> None:
-    choices, remarks = choose(
-        channels(("/odometry/filtered", ODOMETRY), ("/wheel/odom", ODOMETRY))
-    )
+    choices, remarks = choose(channels(("/odometry/filtered", ODOMETRY), ("/wheel/odom", ODOMETRY)))
     assert [choice.topic for choice in choices] == ["/wheel/odom"]
     assert "/odometry/filtered" in remarks[0]
     assert "--topic odom=/odometry/filtered" in remarks[0]
@@ -120,7 +116,7 @@ def test_a_topic_without_messages_is_as_good_as_absent() -> None:
 
 def test_an_outage_does_not_lower_the_nominal_rate() -> None:
     # 10 Hz for one second, nothing for nine, 10 Hz for one second: the median interval is 0.1 s.
-    times = [*range(0, 10), *range(100, 110)]
+    times = [*range(10), *range(100, 110)]
     log_ns = [tick * 100_000_000 for tick in times]
     assert nominal_rate(log_ns, len(log_ns), 11_000_000_000) == pytest.approx(10.0)
 
