@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mm_fusion_ros.model.encoders.camera import CameraEncoder, CameraGrid, lift
+from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES, CameraEncoder, CameraGrid, lift
 from mm_fusion_ros.model.encoders.lidar import LidarEncoder
 from mm_fusion_ros.model.fusion.masked import MaskedFusion
-from mm_fusion_ros.model.heads import DetectionHead
+from mm_fusion_ros.model.heads import DetectionHead, ImageHead
 from mm_fusion_ros.perception.grid import CELLS, LIFT_HEIGHTS_M
 
 CHANNELS = 32
@@ -55,6 +55,7 @@ class FusionNet(nn.Module):
         self.camera_grid = CameraGrid(CHANNELS)
         self.lidar_encoder = LidarEncoder(CHANNELS)
         self.fusion = MaskedFusion(CHANNELS, FUSED_CHANNELS)
+        self.image_head = ImageHead(IMAGE_FEATURES)
         self.camera_head = DetectionHead(CHANNELS)
         self.lidar_head = DetectionHead(CHANNELS)
         self.fused_head = DetectionHead(FUSED_CHANNELS)

@@ -8,7 +8,33 @@ import torch
 from torch import Tensor, nn
 
 from mm_fusion_ros.model.blocks import convolution
+from mm_fusion_ros.outputs import CLASSES, COLOURS
 from mm_fusion_ros.perception import maps
+
+
+IMAGE_CHANNELS = len(CLASSES) + len(COLOURS)
+
+
+class ImageHead(nn.Module):
+    """What stands at each pixel: class logits, then colour logits. Used in training only.
+
+    It is linear, so that the features themselves must tell classes and colours apart, where the
+    picture is sharp, and not only after they were sampled onto the grid.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.output = nn.Conv2d(channels, IMAGE_CHANNELS, 1)
+        with torch.no_grad():
+            bias = self.output.bias
+            assert bias is not None
+            bias.zero_()
+            bias[: len(CLASSES)] = -math.log(99.0)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, channels, h, w) to (N, IMAGE_CHANNELS, h, w)."""
+        result: Tensor = self.output(features)
+        return result
 
 
 class DetectionHead(nn.Module):

@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stages", nargs="+", choices=STAGES, default=list(STAGES), help="stages to run"
     )
+    parser.add_argument(
+        "--start", default="", metavar="CHECKPOINT", help="take over what fits of another run"
+    )
     parser.add_argument("--only-generate", action="store_true", help="fill the cache and stop")
     parser.add_argument("--processes", type=int, default=2, help="processes that generate")
 
@@ -52,8 +55,9 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     config = TrainConfig(
-        seed=args.seed, scenes=args.scenes, batch=args.batch, workers=args.workers
-    )
+        seed=args.seed, scenes=args.scenes, batch=args.batch, workers=args.workers,
+        start=args.start,
+    )  # fmt: skip
     config = replace(config, steps=steps_of(args.steps, config.steps))
     seeds = [*range(args.scenes), *cache.VALIDATION_SEEDS[: args.validation]]
     made = cache.fill(args.cache, seeds, args.processes)
@@ -64,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     trainer = Trainer(config, args.cache, args.out, device)
+    if args.start and not trainer.checkpoint.exists():
+        print(f"taken over from {args.start}: {', '.join(trainer.start_from(Path(args.start)))}")
     trainer.resume()
     trainer.run(args.stages)
     print(f"trained: {trainer.checkpoint}; next: mm-fusion export --checkpoint {trainer.checkpoint}")

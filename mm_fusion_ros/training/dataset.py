@@ -19,7 +19,7 @@ from mm_fusion_ros.perception.grid import lift_geometry, rasterize
 from mm_fusion_ros.training import cache
 from mm_fusion_ros.training.cache import Scene
 from mm_fusion_ros.training.losses import TargetBatch
-from mm_fusion_ros.training.targets import Targets, draw
+from mm_fusion_ros.training.targets import Targets, draw, draw_image
 
 SUBSETS = ("camera", "lidar", "both")
 
@@ -47,6 +47,8 @@ class Item:
     log_depth: NDArray[np.float32]
     valid: NDArray[np.float32]
     image_depth: NDArray[np.float32]
+    image_heat: NDArray[np.float32]
+    image_colour: NDArray[np.int64]
     raster: NDArray[np.float32]
     targets: dict[str, Targets]
 
@@ -119,6 +121,13 @@ def prepare(scene: Scene) -> Item:
     by_lidar = scene.lidar_points >= cache.LIDAR_MIN_POINTS
     by_camera = scene.seen.any(axis=1)
     asked = {"camera": by_camera, "lidar": by_lidar, "both": by_camera | by_lidar}
+    drawn = [
+        draw_image(
+            scene.boxes, scene.class_index, scene.colour_index, scene.seen[:, i], k, extrinsics,
+            (size[1] // STRIDE, size[0] // STRIDE), STRIDE,
+        )
+        for i, (k, extrinsics) in enumerate(zip(scene.intrinsics, scene.base_from_camera))
+    ]  # fmt: skip
     return Item(
         images=scene.images,
         sampling=np.stack([lift.sampling for lift in lifts]),
@@ -130,6 +139,8 @@ def prepare(scene: Scene) -> Item:
                 for k, extrinsics in zip(scene.intrinsics, scene.base_from_camera)
             ]
         ),
+        image_heat=np.stack([one.heat for one in drawn]),
+        image_colour=np.stack([one.colour for one in drawn]),
         raster=rasterize(scene.points),
         targets={
             name: draw(scene.boxes, scene.class_index, scene.colour_index, asked[name])
@@ -164,6 +175,8 @@ class Batch:
 
     cameras: CameraBatch
     image_depth: Tensor
+    image_heat: Tensor
+    image_colour: Tensor
     raster: Tensor
     targets: dict[str, TargetBatch]
 
@@ -196,4 +209,11 @@ def collate(items: Sequence[Item]) -> Batch:
         )
         for name in SUBSETS
     }
-    return Batch(cameras, joined("image_depth"), stack([item.raster for item in items]), targets)
+    return Batch(
+        cameras,
+        joined("image_depth"),
+        joined("image_heat"),
+        joined("image_colour"),
+        stack([item.raster for item in items]),
+        targets,
+    )

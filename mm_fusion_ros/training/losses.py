@@ -34,17 +34,23 @@ def bearings(device: torch.device) -> tuple[Tensor, Tensor]:
     return x / radius, y / radius
 
 
-def focal(logits: Tensor, targets: TargetBatch) -> Tensor:
-    """Penalty-reduced focal loss over centres (Law and Deng, 2018), per object."""
-    positive = (targets.heat >= 0.999).float()
+def focal(logits: Tensor, heat: Tensor, care: Tensor | None = None) -> Tensor:
+    """Penalty-reduced focal loss over centres (Law and Deng, 2018), per object.
+
+    Args:
+        logits, heat: (B, classes, H, W); centres are where the heat is 1.
+        care: (B, H, W) or None, 0 where false alarms are not punished.
+    """
+    positive = (heat >= 0.999).float()
     log_p = torch.nn.functional.logsigmoid(logits)
     log_not = torch.nn.functional.logsigmoid(-logits)
     p = logits.sigmoid()
     found = -log_p * (1.0 - p).square() * positive
-    spared = (1.0 - targets.heat).pow(4)
+    spared = (1.0 - heat).pow(4)
     false = -log_not * p.square() * spared * (1.0 - positive)
-    care = targets.care.unsqueeze(1)
-    return (found + false * care).sum() / positive.sum().clamp(min=1.0)
+    if care is not None:
+        false = false * care.unsqueeze(1)
+    return (found + false).sum() / positive.sum().clamp(min=1.0)
 
 
 def beta_nll(error: Tensor, log_variance: Tensor) -> Tensor:
@@ -85,7 +91,7 @@ def detection_loss(output: Tensor, targets: TargetBatch) -> dict[str, Tensor]:
         output[:, maps.COLOUR], targets.colour, reduction="none"
     )
     terms = {
-        "heat": focal(output[:, maps.CLASS], targets),
+        "heat": focal(output[:, maps.CLASS], targets.heat, targets.care),
         "position": torch.as_tensor(position),
         "size": size,
         "yaw": yaw,
@@ -109,3 +115,20 @@ def depth_loss(features: Tensor, log_depth: Tensor) -> Tensor:
     return (loss * known).sum() / known.sum().clamp(min=1.0)
 
 
+
+
+def image_loss(output: Tensor, heat: Tensor, colour: Tensor) -> Tensor:
+    """What the image head is taught: centres by class, and the colour of what stands there.
+
+    Args:
+        output: (N, IMAGE_CHANNELS, h, w), from `ImageHead`.
+        heat: (N, classes, h, w); colour: (N, h, w), -1 where nothing stands.
+    """
+    classes = heat.shape[1]
+    cross_entropy = torch.nn.functional.cross_entropy(
+        output[:, classes:], colour.clamp(min=0), reduction="none"
+    )
+    weight = (colour >= 0).float()
+    return focal(output[:, :classes], heat) + (cross_entropy * weight).sum() / weight.sum().clamp(
+        min=1.0
+    )

@@ -7,11 +7,78 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mm_fusion_ros.geometry import apply, box_corners, inverse, project
 from mm_fusion_ros.outputs import CLASSES
 from mm_fusion_ros.perception.grid import CELL_M, CELLS, EXTENT_M, cell_centres
 
 REACH_CELLS = 1
 """Cells around the centre's own that also learn the box: a peak may fall beside it."""
+
+
+NEAREST_M = 0.3
+"""Boxes that reach nearer to the camera than this are not drawn into the image."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageTargets:
+    """What stands where in one image, at the resolution of its features.
+
+    Attributes:
+        heat: (classes, h, w) float32, 1 at the box centre, falling towards the box's edge.
+        colour: (h, w) int64, colour of the nearest object there; -1 where none is.
+    """
+
+    heat: NDArray[np.float32]
+    colour: NDArray[np.int64]
+
+
+def draw_image(
+    boxes: NDArray[np.float32],
+    class_index: NDArray[np.int64],
+    colour_index: NDArray[np.int64],
+    seen: NDArray[np.bool_],
+    intrinsics: NDArray[np.float64],
+    base_from_camera: NDArray[np.float64],
+    shape: tuple[int, int],
+    stride: int,
+) -> ImageTargets:
+    """Draws the objects that a camera sees into its image, the nearest last.
+
+    Args:
+        boxes: (k, 7); class_index, colour_index: (k,), as in `Scene`.
+        seen: (k,), by this camera.
+        intrinsics: (3, 3) [pixels]; base_from_camera: (4, 4).
+        shape: height and width of the feature map.
+        stride: image pixels for each of its cells.
+    """
+    height, width = shape
+    heat = np.zeros((len(CLASSES), height, width), np.float32)
+    colour = np.full((height, width), -1, np.int64)
+    camera_from_base = inverse(base_from_camera)
+    distance = np.linalg.norm(boxes[:, :3] - base_from_camera[:3, 3], axis=1)
+    v, u = np.arange(height)[:, None] + 0.5, np.arange(width)[None, :] + 0.5
+    for index in np.argsort(-distance):
+        if not seen[index]:
+            continue
+        box = boxes[index].astype(np.float64)
+        corners = apply(camera_from_base, box_corners(box[:3], box[3:6], float(box[6])))
+        if corners[:, 2].min() < NEAREST_M:
+            continue
+        pixels, _ = project(corners, intrinsics)
+        low, high = (pixels.min(axis=0) + 0.5) / stride, (pixels.max(axis=0) + 0.5) / stride
+        middle = (low + high) / 2.0
+        # At least half a cell to each side, or the smallest would be drawn nowhere.
+        reach = np.maximum((high - low) / 2.0, 0.71)
+        off = ((u - middle[0]) / reach[0]) ** 2 + ((v - middle[1]) / reach[1]) ** 2
+        gauss = np.exp(-2.0 * off).astype(np.float32)
+        gauss[off >= 1.0] = 0.0
+        if not gauss.any():
+            continue
+        gauss[np.unravel_index(int(np.argmax(gauss)), gauss.shape)] = 1.0
+        kind = class_index[index]
+        heat[kind] = np.maximum(heat[kind], gauss)
+        colour[off < 0.5] = colour_index[index]
+    return ImageTargets(heat, colour)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,12 +17,19 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
+from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES
 from mm_fusion_ros.model.fusion_net import FusionNet, present_map
 from mm_fusion_ros.training.dataset import SUBSETS, Augmentation, Batch, SceneDataset, collate
-from mm_fusion_ros.training.losses import TargetBatch, depth_loss, detection_loss
+from mm_fusion_ros.training.losses import (
+    TargetBatch,
+    depth_loss,
+    detection_loss,
+    image_loss,
+)
 
 STAGES = ("lidar", "camera", "fusion", "joint")
 DEPTH_WEIGHT = 0.2
+IMAGE_WEIGHT = 0.5
 SUBSET_SHARES = (0.2, 0.2, 0.6)
 """How often a sample of the fusion stages has the camera only, the lidar only, both."""
 
@@ -44,6 +51,8 @@ class TrainConfig:
     ema: float = 0.998
     workers: int = 1
     checkpoint_s: float = 120.0
+    start: str = ""
+    """Checkpoint whose fitting parts the run starts from; with its own record, once loaded."""
 
 
 class CountingSampler(Sampler[int]):
@@ -68,7 +77,7 @@ def trained_modules(net: FusionNet, stage: str) -> list[nn.Module]:
     """What a stage changes; everything else is frozen."""
     return {
         "lidar": [net.lidar_encoder, net.lidar_head],
-        "camera": [net.camera_encoder, net.camera_grid, net.camera_head],
+        "camera": [net.camera_encoder, net.image_head, net.camera_grid, net.camera_head],
         "fusion": [net.fusion, net.fused_head],
         "joint": [net],
     }[stage]
@@ -91,8 +100,8 @@ def stage_loss(net: FusionNet, batch: Batch, stage: str, draw: torch.Generator) 
     if stage == "camera":
         grid, _, features = net.camera(batch.cameras)
         terms = detection_loss(net.camera_head(grid), batch.targets["camera"])
-        terms["depth"] = depth_loss(features, batch.image_depth)
-        terms["total"] = terms["total"] + DEPTH_WEIGHT * terms["depth"]
+        terms |= image_terms(net, features, batch)
+        terms["total"] = terms["total"] + terms["in_image"]
         return terms
 
     with torch.set_grad_enabled(stage == "joint"):
@@ -106,9 +115,18 @@ def stage_loss(net: FusionNet, batch: Batch, stage: str, draw: torch.Generator) 
     if stage == "joint":
         alone = detection_loss(net.lidar_head(lidar), batch.targets["lidar"])["total"]
         alone = alone + detection_loss(net.camera_head(camera), batch.targets["camera"])["total"]
-        terms["alone"] = alone + DEPTH_WEIGHT * depth_loss(features, batch.image_depth)
+        terms["alone"] = alone + image_terms(net, features, batch)["in_image"]
         terms["total"] = terms["total"] + 0.5 * terms["alone"]
     return terms
+
+
+def image_terms(net: FusionNet, features: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """What the image features are taught before they are lifted; "in_image" is the weighted sum."""
+    depth = depth_loss(features, batch.image_depth)
+    said = net.image_head(features[:, :IMAGE_FEATURES])
+    image = image_loss(said, batch.image_heat, batch.image_colour)
+    in_image = DEPTH_WEIGHT * depth + IMAGE_WEIGHT * image
+    return {"depth": depth, "image": image, "in_image": in_image}
 
 
 def rate(step: int, steps: int, peak: float) -> float:
@@ -132,6 +150,22 @@ class Trainer:
         self.done: dict[str, int] = dict.fromkeys(STAGES, 0)
         self.optimizer_state: dict[str, object] | None = None
         out.mkdir(parents=True, exist_ok=True)
+
+    def start_from(self, path: Path) -> list[str]:
+        """Takes over the averaged weights of another run wherever names and shapes agree.
+
+        Returns:
+            the parts (first names) that were taken over whole.
+        """
+        given = torch.load(path, map_location=self.device, weights_only=True)["average"]
+        own = self.net.state_dict()
+        fits = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
+        parts = {name.split(".")[0] for name in own}
+        whole = sorted(p for p in parts if all(n in fits for n in own if n.split(".")[0] == p))
+        taken = {k: v for k, v in fits.items() if k.split(".")[0] in whole}
+        self.net.load_state_dict({**own, **taken})
+        self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
+        return whole
 
     @property
     def checkpoint(self) -> Path:
@@ -259,7 +293,8 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     cameras.image = cameras.image.to(device).float().contiguous(memory_format=last)
     for name in ("sampling", "log_depth", "valid", "sample"):
         setattr(cameras, name, getattr(cameras, name).to(device))
-    batch.image_depth = batch.image_depth.to(device)
+    for name in ("image_depth", "image_heat", "image_colour"):
+        setattr(batch, name, getattr(batch, name).to(device))
     batch.raster = batch.raster.to(device).contiguous(memory_format=last)
     batch.targets = {
         subset: TargetBatch(

@@ -21,7 +21,10 @@ class CameraEncoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(convolution(3, 16, stride=2), convolution(16, 32, stride=2))
+        # The first convolution is not standardised: filters of zero mean cannot tell white from
+        # black, and brightness is half of what a colour is.
+        first = nn.Conv2d(3, 16, 3, 2, 1)
+        self.stem = nn.Sequential(first, nn.ReLU(inplace=True), convolution(16, 32, stride=2))
         self.pyramid = Pyramid((32, 48, 96, 96), (1, 2, 2, 1))
         self.features = nn.Conv2d(32, IMAGE_FEATURES, 1)
         self.depth = nn.Conv2d(32, 2, 1)
