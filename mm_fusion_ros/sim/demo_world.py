@@ -20,7 +20,7 @@ _THINGS: tuple[tuple[str, str, float, float, float], ...] = (
     ("cone", "orange", 10.5, -6.5, 0.0),
     ("cone", "orange", 12.5, -7.5, 0.0),
     ("cone", "orange", 14.5, -8.5, 0.0),
-    ("car", "blue", 16.5, 6.5, 0.35),
+    ("car", "blue", 15.0, 9.5, 0.35),
     ("car", "white", 3.0, 13.5, 0.1),
     ("truck", "yellow", 22.0, -3.0, 1.4),
     ("cyclist", "red", -8.0, 7.0, 0.4),
@@ -28,7 +28,7 @@ _THINGS: tuple[tuple[str, str, float, float, float], ...] = (
 )
 # scenery, x, y [m], yaw [rad].
 _PROPS: tuple[tuple[str, float, float, float], ...] = (
-    ("tree", 13.0, 12.5, 0.0), ("tree", -12.0, -9.0, 0.0), ("tree", 20.0, -13.0, 0.0),
+    ("tree", 20.0, 14.0, 0.0), ("tree", -12.0, -9.0, 0.0), ("tree", 20.0, -13.0, 0.0),
     ("bush", 9.5, 9.5, 0.0), ("bush", -9.0, -1.0, 0.0), ("lamp_post", 18.0, 1.5, 0.0),
     ("bench", 1.0, -10.5, 3.1), ("cabinet", 11.0, 14.5, 0.0), ("pallets", -3.0, 10.5, 0.4),
     ("round_bin", 15.5, -3.5, 0.0), ("sign_post", 8.0, -11.0, 2.0), ("planter", -7.0, -9.5, 0.0),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mm_fusion_ros import geometry
 from mm_fusion_ros.samples import Float
-from mm_fusion_ros.sim.mesh import Array, Index
+from mm_fusion_ros.sim.primitives import Array, Index
 from mm_fusion_ros.sim.raycast import Renderer
 from mm_fusion_ros.sim.sensors import CameraSpec
 
@@ -83,7 +83,7 @@ def label_objects(
     pixels: list[NDArray[np.int64]] = []
     visible: list[NDArray[np.float64]] = []
     in_view = np.zeros(count, bool)
-    for spec, ids in zip(cameras, camera_ids):
+    for spec, ids in zip(cameras, camera_ids, strict=True):
         scale = REFERENCE_PIXELS / (spec.width * spec.height)
         seen = np.bincount(ids[ids > 0].ravel(), minlength=count + 1)
         pixels.append(np.round(seen * scale).astype(np.int64))
@@ -93,7 +93,8 @@ def label_objects(
     for row, thing in enumerate(world.objects):
         key = thing.object_id
         counts = points[key] >= MIN_LIDAR_POINTS or any(
-            p[key] >= MIN_PIXELS and v[key] >= MIN_VISIBLE for p, v in zip(pixels, visible)
+            p[key] >= MIN_PIXELS and v[key] >= MIN_VISIBLE
+            for p, v in zip(pixels, visible, strict=True)
         )
         labels.append(
             Label(
@@ -105,8 +106,10 @@ def label_objects(
                 velocity=base_from_map[:3, :3] @ thing.velocity_at(time_s),
                 object_id=key,
                 lidar_points=int(points[key]),
-                camera_pixels={s.name: int(p[key]) for s, p in zip(cameras, pixels)},
-                visible_fraction={s.name: float(v[key]) for s, v in zip(cameras, visible)},
+                camera_pixels={s.name: int(p[key]) for s, p in zip(cameras, pixels, strict=True)},
+                visible_fraction={
+                    s.name: float(v[key]) for s, v in zip(cameras, visible, strict=True)
+                },
                 counts=bool(counts),
                 in_view=bool(in_view[row]),
             )

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mm_fusion_ros.sim.mesh import Array, Index, Material, PartTable
+from mm_fusion_ros.sim.mesh import Material, PartTable
+from mm_fusion_ros.sim.primitives import Array, Index
 
 _ATLAS = 512
 
@@ -129,7 +131,12 @@ def _fade(hits: Hits, period: float) -> Array:
     return result
 
 
-def _mix(albedo: Array, other: Array, weight: Array) -> Array:
+def _scaled(albedo: Array, factor: NDArray[Any]) -> Array:
+    result: Array = albedo * factor
+    return result
+
+
+def _mix(albedo: Array, other: Array, weight: NDArray[Any]) -> Array:
     """From one colour (3, N) towards another, (3, N) or (3, 1)."""
     result: Array = albedo + (other - albedo) * weight
     return result
@@ -148,7 +155,7 @@ def _paving(albedo: Array, hits: Hits) -> Array:
         _lines(hits.plane[0] + rows * 0.5 * period, 2 * period, 0.025),
         _lines(hits.plane[1], period, 0.025),
     )
-    return albedo * (1 - 0.45 * joint * _fade(hits, period * 0.5))
+    return _scaled(albedo, 1 - 0.45 * joint * _fade(hits, period * 0.5))
 
 
 def _brick(albedo: Array, hits: Hits) -> Array:
@@ -158,7 +165,7 @@ def _brick(albedo: Array, hits: Hits) -> Array:
         _lines(hits.plane[0] + rows * 0.15, 0.3, 0.02), _lines(hits.plane[1], course, 0.02)
     )
     tone = np.sin(rows * 12.9 + np.floor((hits.plane[0] + rows * 0.15) / 0.3) * 78.2)
-    shaded = albedo * (1 + 0.18 * tone * _fade(hits, course))
+    shaded = _scaled(albedo, 1 + 0.18 * tone * _fade(hits, course))
     return _mix(shaded, np.full((3, 1), 0.38, np.float32), 0.6 * joint * _fade(hits, course))
 
 
@@ -177,18 +184,16 @@ def _facade(albedo: Array, hits: Hits) -> Array:
 
 def _wood(albedo: Array, hits: Hits) -> Array:
     joint = _lines(hits.place[1] + hits.place[2], 0.14, 0.012)
-    return albedo * (1 - 0.5 * joint * _fade(hits, 0.07))
+    return _scaled(albedo, 1 - 0.5 * joint * _fade(hits, 0.07))
 
 
 def _slats(albedo: Array, hits: Hits) -> Array:
-    around = np.where(
-        hits.axis == 0, hits.place[1], hits.place[0]
-    )
+    around = np.where(hits.axis == 0, hits.place[1], hits.place[0])
     period = 0.09
     slot = _lines(around, period, 0.03) * (hits.axis != 2)
     # Beyond sight of the slots, their mean darkness stays.
     fade = _fade(hits, period)
-    return albedo * (1 - 0.7 * (slot * fade + (1 - fade) / 3))
+    return _scaled(albedo, 1 - 0.7 * (slot * fade + (1 - fade) / 3))
 
 
 def _foliage(albedo: Array, hits: Hits) -> Array:
@@ -210,7 +215,7 @@ def _barrel(albedo: Array, hits: Hits) -> Array:
     groove = np.cos(share * 2 * np.pi * 9) > 0.75
     lid = (hits.axis == 2) & (hits.place[2] > 0)
     darker = 0.28 * groove * _fade(hits, 0.1) + 0.25 * lid
-    return albedo * (1 - darker)
+    return _scaled(albedo, 1 - darker)
 
 
 def _carton(albedo: Array, hits: Hits) -> Array:
@@ -220,7 +225,7 @@ def _carton(albedo: Array, hits: Hits) -> Array:
     cross = (np.abs(hits.place[2] / hits.size[2]) < 0.05) & (hits.axis != 2)
     band = np.where(hits.phase < 0.5, tape, tape | cross)
     banded = _mix(albedo, hits.accent, band.astype(np.float32))
-    return banded * (1 - 0.55 * edge)
+    return _scaled(banded, 1 - 0.55 * edge)
 
 
 def _ball(albedo: Array, hits: Hits) -> Array:
@@ -228,7 +233,7 @@ def _ball(albedo: Array, hits: Hits) -> Array:
     seam = np.min(np.abs(unit), axis=0) < 0.045
     patch = (np.max(np.abs(unit), axis=0) > 0.94) & (hits.phase > 0.5)
     shown = _mix(albedo, hits.accent, 0.9 * patch.astype(np.float32))
-    return shown * (1 - 0.6 * seam)
+    return _scaled(shown, 1 - 0.6 * seam)
 
 
 def _poster(albedo: Array, hits: Hits) -> Array:
@@ -243,7 +248,7 @@ def _cabinet(albedo: Array, hits: Hits) -> Array:
     share = hits.place / hits.size
     vent = _lines(hits.place[2], 0.06, 0.02) * (share[2] > 0.2) * (np.abs(share[1]) < 0.3)
     door = (np.abs(share[1]) < 0.012) & (hits.axis == 0)
-    return albedo * (1 - 0.55 * np.maximum(vent * _fade(hits, 0.06), door))
+    return _scaled(albedo, 1 - 0.55 * np.maximum(vent * _fade(hits, 0.06), door))
 
 
 _PATTERNS: dict[Material, Callable[[Array, Hits], Array]] = {
@@ -263,8 +268,13 @@ _PATTERNS: dict[Material, Callable[[Array, Hits], Array]] = {
 
 
 def albedo(
-    parts: PartTable, part: Index, plane: Array, place: Array, axis: NDArray[np.int8],
-    footprint: Array, shape: tuple[int, int],
+    parts: PartTable,
+    part: Index,
+    plane: Array,
+    place: Array,
+    axis: NDArray[np.int8],
+    footprint: Array,
+    shape: tuple[int, int],
 ) -> Array:
     """Linear reflectance (3, N) of places on parts, with the material's noise and pattern.
 
@@ -281,7 +291,7 @@ def albedo(
     level = noise[0] + np.float32(0.4) * noise[2]
     level *= columns[1] * (np.float32(0.35) + np.float32(0.65) * resolved)
     level += columns[2] * noise[1] * resolved
-    result = columns[5:8] * np.maximum(level + 1, np.float32(0.15))
+    result: Array = columns[5:8] * np.maximum(level + 1, np.float32(0.15))
     material = parts.material[part]
     for kind, pattern in _PATTERNS.items():
         rows = np.flatnonzero(material == kind)

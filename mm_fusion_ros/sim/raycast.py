@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from mm_fusion_ros.samples import Float
 from mm_fusion_ros.sim import materials
 from mm_fusion_ros.sim.lighting import Lighting
-from mm_fusion_ros.sim.mesh import Array, Index, Mesh, instantiate
+from mm_fusion_ros.sim.mesh import Mesh, instantiate
+from mm_fusion_ros.sim.primitives import Array, Index
 from mm_fusion_ros.sim.sensors import CameraSpec, LidarSpec
 from mm_fusion_ros.sim.world import World
 
@@ -66,7 +68,7 @@ class Renderer:
         origin = map_from_camera[:3, 3].astype(np.float32)
         rays = np.empty((local.shape[1], 6), np.float32)
         rays[:, :3], rays[:, 3:] = origin, direction.T
-        answer = self._scene.cast_rays(o3d.core.Tensor(rays), nthreads=self._threads)
+        answer = self._scene.cast_rays(_tensor(rays), nthreads=self._threads)
         triangle = answer["primitive_ids"].numpy()
         sky = triangle == _MISS
         triangle = np.where(sky, 0, triangle).astype(np.int32)
@@ -82,7 +84,10 @@ class Renderer:
         axis = self._mesh.axis[triangle]
         on_part = self._on_part(part, place)
         plane = np.stack(
-            [np.where(axis == 0, on_part[1], on_part[0]), np.where(axis == 2, on_part[1], on_part[2])]
+            [
+                np.where(axis == 0, on_part[1], on_part[0]),
+                np.where(axis == 2, on_part[1], on_part[2]),
+            ]
         )
         table = self.world.parts
         radiance = materials.albedo(table, part, plane, on_part, axis, footprint, shape)
@@ -116,8 +121,9 @@ class Renderer:
             spec: the lidar.
             time_s: the instant [s].
             rng: noise and dropouts.
-            twist: (6,) float64, vx vy vz [m/s] wx wy wz [rad/s] of the lidar in its own frame; with it
-                each column is fired from where the lidar was then, and the points come distorted.
+            twist: (6,) float64, vx vy vz [m/s] wx wy wz [rad/s] of the lidar in its own frame;
+                with it each column is fired from where the lidar was then, and the points come
+                distorted by the motion.
 
         Returns:
             points: (N, 4) float32, x y z [m] in the lidar frame, intensity 0..1.
@@ -146,7 +152,7 @@ class Renderer:
             rays[:, 3:] = turned @ rotation.T
             moved = late[:, None] * twist[None, :3].astype(np.float32)
             rays[:, :3] = map_from_lidar[:3, 3].astype(np.float32) + moved @ rotation.T
-        answer = self._scene.cast_rays(o3d.core.Tensor(rays), nthreads=self._threads)
+        answer = self._scene.cast_rays(_tensor(rays), nthreads=self._threads)
         triangle = answer["primitive_ids"].numpy()
         distance = answer["t_hit"].numpy()
         met = (triangle != _MISS) & (distance < spec.max_range_m) & (distance > spec.min_range_m)
@@ -195,7 +201,7 @@ class Renderer:
         rays = np.empty((len(targets), 6), np.float32)
         rays[:, :3] = origin
         rays[:, 3:] = targets - rays[:, :3]
-        answer = self._scene.cast_rays(o3d.core.Tensor(rays), nthreads=self._threads)
+        answer = self._scene.cast_rays(_tensor(rays), nthreads=self._threads)
         triangle = answer["primitive_ids"].numpy()
         met = triangle != _MISS
         part = self._mesh.part[np.where(met, triangle, 0).astype(np.int32)]
@@ -205,15 +211,13 @@ class Renderer:
         """The shortest way from a point (3,) to anything along unit directions (N, 3) [m]."""
         rays = np.empty((len(directions), 6), np.float32)
         rays[:, :3], rays[:, 3:] = origin, directions
-        answer = self._scene.cast_rays(o3d.core.Tensor(rays), nthreads=self._threads)
+        answer = self._scene.cast_rays(_tensor(rays), nthreads=self._threads)
         return float(answer["t_hit"].numpy().min())
 
     def _build(self, time_s: float) -> None:
         self._mesh = instantiate(self.world.parts, self.world.frames, time_s)
         self._scene = o3d.t.geometry.RaycastingScene(nthreads=self._threads)
-        self._scene.add_triangles(
-            o3d.core.Tensor(self._mesh.vertices), o3d.core.Tensor(self._mesh.triangles)
-        )
+        self._scene.add_triangles(_tensor(self._mesh.vertices), _tensor(self._mesh.triangles))
         self._time_s = time_s
 
     def _normals(self, triangle: Index, uv: Array) -> Array:
@@ -254,20 +258,22 @@ class Renderer:
         rays[:, 3:] = towards
         far = float(3.0 if lighting.occlusion > 0 else np.inf)
         blocked = self._scene.test_occlusions(
-            o3d.core.Tensor(rays), tnear=0.0, tfar=far, nthreads=self._threads
+            _tensor(rays), tnear=0.0, tfar=far, nthreads=self._threads
         ).numpy()
         lit = (~blocked).astype(np.float32).reshape(half)
         if lighting.occlusion > 0:
             lit = cv2.blur(lit, (9, 9))
         lit = cv2.resize(lit, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR).reshape(-1)
-        upward = np.float32(0.68) + np.float32(0.32) * normal[2]
+        upward: Array = np.float32(0.68) + np.float32(0.32) * normal[2]
         ambient = np.array(lighting.ambient, np.float32)[:, None]
         if lighting.occlusion > 0:
             upward *= 1 - np.float32(lighting.occlusion) * (1 - lit)
-            return upward * ambient
+        light: Array = upward * ambient
+        if lighting.occlusion > 0:
+            return light
         sunlit = np.maximum(towards @ normal, 0) * lit
-        result: Array = upward * ambient + sunlit * np.array(lighting.sun, np.float32)[:, None]
-        return result
+        light += sunlit * np.array(lighting.sun, np.float32)[:, None]
+        return light
 
     def _add_gloss(
         self, radiance: Array, material: Index, normal: Array, direction: Array, facing: Array
@@ -292,12 +298,17 @@ class Renderer:
         radiance[:, rows] += added
 
 
+def _tensor(array: NDArray[Any]) -> o3d.core.Tensor:
+    """A tensor that shares the array's memory."""
+    return o3d.core.Tensor.from_numpy(np.ascontiguousarray(array))
+
+
 def expose(
     radiance: Array, spec: CameraSpec, lighting: Lighting, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     """A camera's image (H, W, 3) uint8 of linear light (H, W, 3): lens, exposure, noise, tone."""
     if spec.blur_px > 0.05:
-        radiance = cv2.GaussianBlur(radiance, (0, 0), spec.blur_px)
+        radiance = np.asarray(cv2.GaussianBlur(radiance, (0, 0), spec.blur_px), np.float32)
     mean = float(np.minimum(radiance[::4, ::4], 1.5).mean())
     gain = lighting.exposure / max(mean, 1e-4)
     lens = _vignetting(spec.width, spec.height, spec.vignetting) * np.float32(gain)
@@ -305,11 +316,12 @@ def expose(
     tone = _tone_curve(spec.gamma)
     level = np.clip(radiance * lens * np.float32(len(tone) - 1), 0, len(tone) - 1)
     image = tone[level.astype(np.int32)]
-    # Two pools of normal numbers stand for fresh ones, shifted by a drawn amount.
-    shift = int(rng.integers(_NOISE_POOL - image.size)) if image.size < _NOISE_POOL else 0
-    pool = np.resize(_noise_pool()[shift:], image.size) if shift == 0 else (
-        _noise_pool()[shift : shift + image.size]
-    )  # fmt: skip
+    # Fresh normal numbers cost more than all the rest: a drawn stretch of a pool stands for them.
+    if image.size < _NOISE_POOL:
+        shift = int(rng.integers(_NOISE_POOL - image.size))
+        pool = _noise_pool()[shift : shift + image.size]
+    else:
+        pool = rng.standard_normal(image.size, dtype=np.float32)
     image = image + pool.reshape(image.shape) * np.float32(255 * lighting.noise)
     return np.clip(image, 0, 255).astype(np.uint8)
 
@@ -323,7 +335,8 @@ def _noise_pool() -> Array:
 def _tone_curve(gamma: float) -> Array:
     """(4096,) float32, 0..255."""
     linear = np.linspace(0, 1, 4096)
-    return (255 * np.power(linear, 1 / gamma)).astype(np.float32)
+    curve: Array = (255 * np.power(linear, 1 / gamma)).astype(np.float32)
+    return curve
 
 
 @lru_cache(maxsize=16)
@@ -331,7 +344,8 @@ def _vignetting(width: int, height: int, strength: float) -> Array:
     u = (np.arange(width) - (width - 1) / 2) / (width / 2)
     v = (np.arange(height) - (height - 1) / 2) / (width / 2)
     square = u[None] ** 2 + v[:, None] ** 2
-    return (1 - strength * square / square.max()).astype(np.float32)[..., None]
+    light: Array = (1 - strength * square / square.max()).astype(np.float32)[..., None]
+    return light
 
 
 @lru_cache(maxsize=16)
@@ -369,7 +383,7 @@ def _sky(lighting: Lighting, direction: Array) -> Array:
     up = np.clip(direction[2], 0, 1)
     zenith = np.array(lighting.zenith, np.float32)[:, None]
     horizon = np.array(lighting.horizon, np.float32)[:, None]
-    sky = horizon + (zenith - horizon) * np.sqrt(up)
+    sky: Array = horizon + (zenith - horizon) * np.sqrt(up)
     flat = direction[:2] * (60 / (up + np.float32(0.15)))
     atlas = materials.noise_atlas()
     u, v = np.mod(flat.astype(np.int32), len(atlas))

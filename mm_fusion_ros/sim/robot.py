@@ -209,8 +209,10 @@ class LocalPlanner:
         nose_y = y[:, -1] + ahead * np.sin(angle[:, -1])
         cost = np.minimum(_lookup(to_go, obstacles, nose_x, nose_y), 200.0)
         cost = cost + 0.3 * np.minimum(_lookup(to_go, obstacles, x[:, -1], y[:, -1]), 200.0)
-        cost += 0.25 * np.maximum(0.0, limits.radius_m + options.margin_m - nearest) / (
-            options.margin_m
+        cost += (
+            0.25
+            * np.maximum(0.0, limits.radius_m + options.margin_m - nearest)
+            / (options.margin_m)
         )
         if away < 1.0:
             cost += np.hypot(x - goal[0], y - goal[1]).min(axis=1)
@@ -221,7 +223,7 @@ class LocalPlanner:
             return (0.0, self._turn_towards(self._downhill(obstacles, to_go)))
         if speed[best] < 0.06:
             turning = self._turn_towards(self._downhill(obstacles, to_go))
-            return (0.0, turning if turning else float(turn[best]))
+            return (0.0, turning or float(turn[best]))
         return (float(speed[best]), float(turn[best]))
 
     def _downhill(self, grid: ObstacleGrid, to_go: NDArray[np.float32]) -> float:
@@ -252,7 +254,10 @@ class LocalPlanner:
         column = int(np.clip(place[0], 0, columns - 1))
         row = int(np.clip(place[1], 0, rows - 1))
         cost = dijkstra(graph, directed=False, indices=row * columns + column)
-        return np.minimum(cost, _FAR).reshape(rows, columns).astype(np.float32)
+        field: NDArray[np.float32] = (
+            np.minimum(cost, _FAR).reshape(rows, columns).astype(np.float32)
+        )
+        return field
 
 
 def _clearance(grid: ObstacleGrid) -> NDArray[np.float32]:
@@ -261,7 +266,8 @@ def _clearance(grid: ObstacleGrid) -> NDArray[np.float32]:
     if open_.all():
         return np.full(grid.cells.shape, _FAR, np.float32)
     steps = cv2.distanceTransform(open_, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.maximum(steps - 0.5, 0.0).astype(np.float32) * np.float32(grid.resolution_m)
+    edge: NDArray[np.float32] = np.maximum(steps - 0.5, 0.0).astype(np.float32)
+    return edge * np.float32(grid.resolution_m)
 
 
 def _lookup(

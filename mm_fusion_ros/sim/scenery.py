@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mm_fusion_ros.sim import shapes
-from mm_fusion_ros.sim.mesh import Material, PartBuilder, Primitive
+from mm_fusion_ros.sim.mesh import Material, PartBuilder
 from mm_fusion_ros.sim.palette import (
     Rgb,
     draw_any,
@@ -21,6 +21,7 @@ from mm_fusion_ros.sim.palette import (
     draw_reflectivity,
     linear,
 )
+from mm_fusion_ros.sim.primitives import Primitive
 
 Prop = Callable[[PartBuilder, int, np.random.Generator], None]
 
@@ -57,7 +58,8 @@ def bush(b: PartBuilder, f: int, rng: np.random.Generator) -> None:
         x, y = rng.normal(0, size * 0.25, 2)
         each = size * rng.uniform(0.7, 1.0)
         b.add(f, Primitive.BLOB, (x, y, each * 0.4), (each, each, each * 0.9), leaves,
-              Material.FOLIAGE, lump=0.5, reflectivity=reflectivity, phase=rng.random())  # fmt: skip
+              Material.FOLIAGE, lump=0.5, reflectivity=reflectivity,
+              phase=rng.random())  # fmt: skip
 
 
 def clipped_bush(b: PartBuilder, f: int, rng: np.random.Generator) -> None:
@@ -178,8 +180,8 @@ def parked_bicycle(b: PartBuilder, f: int, rng: np.random.Generator) -> None:
     shapes.bicycle(b, f, rng)
 
 
-def bench(b: PartBuilder, f: int, rng: np.random.Generator) -> None:
-    """A park bench."""
+def bench(b: PartBuilder, f: int, rng: np.random.Generator) -> None:  # noqa: ARG001
+    """A park bench; all are alike."""
     colour = linear(0.5, 0.38, 0.25)
     b.add(f, Primitive.BOX, (0, 0, 0.45), (1.6, 0.45, 0.06), colour, Material.WOOD)
     b.add(f, Primitive.BOX, (0, 0.22, 0.75), (1.6, 0.05, 0.4), colour, Material.WOOD)
@@ -232,9 +234,10 @@ def posters(
         tall = min(tall, height * 0.8)
         x = rng.uniform(-0.45, 0.45) * length
         side = 1.0 if rng.random() < 0.5 else -1.0
-        b.add(f, Primitive.BOX, (x, side * out, rng.uniform(tall / 2, max(tall / 2, height - tall / 2))),
-              (wide, 0.04, tall), draw_any(rng), Material.POSTER, accent=draw_any(rng),
-              reflectivity=draw_reflectivity(rng), phase=rng.random())  # fmt: skip
+        z = rng.uniform(tall / 2, max(tall / 2, height - tall / 2))
+        b.add(f, Primitive.BOX, (x, side * out, z), (wide, 0.04, tall), draw_any(rng),
+              Material.POSTER,
+              accent=draw_any(rng), reflectivity=draw_reflectivity(rng), phase=rng.random())  # fmt: skip
 
 
 def fence(b: PartBuilder, f: int, rng: np.random.Generator, length: float) -> None:
@@ -259,16 +262,15 @@ def fence(b: PartBuilder, f: int, rng: np.random.Generator, length: float) -> No
               reflectivity=reflectivity)  # fmt: skip
 
 
-def building(
-    b: PartBuilder, f: int, rng: np.random.Generator, length: float, depth: float
-) -> None:
+def building(b: PartBuilder, f: int, rng: np.random.Generator, length: float, depth: float) -> None:
     """A house along x whose front is at y = 0 and body at y > 0."""
     height = rng.uniform(3.0, 14.0)
     roll = rng.random()
     material = Material.FACADE if roll < 0.75 else Material.BRICK
     colour = draw_earthy(rng)
     b.add(f, Primitive.BOX, (0, depth / 2, height / 2), (length, depth, height), colour, material,
-          accent=draw_earthy(rng), reflectivity=rng.uniform(0.1, 0.6), phase=rng.random())  # fmt: skip
+          accent=draw_earthy(rng), reflectivity=rng.uniform(0.1, 0.6),
+          phase=rng.random())  # fmt: skip
     if rng.random() < 0.5:
         b.add(f, Primitive.BOX, (0, depth / 2, height + 1.2), (length * 1.02, depth * 1.05, 2.4),
               linear(*(np.array([0.5, 0.3, 0.25]) * rng.uniform(0.4, 1.2))), Material.PLAIN,

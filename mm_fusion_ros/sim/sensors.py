@@ -297,9 +297,9 @@ class WheelOdometryModel:
         turn_seen += self._drift * speed
         middle = self._pose[2] + 0.5 * turn_seen * elapsed_s
         step = speed_seen * elapsed_s
-        self._pose = self._pose + [
-            step * np.cos(middle), step * np.sin(middle), turn_seen * elapsed_s
-        ]  # fmt: skip
+        self._pose = self._pose + np.array(
+            [step * np.cos(middle), step * np.sin(middle), turn_seen * elapsed_s]
+        )
         self._travelled_m += abs(step)
         self._turned_rad += abs(turn_seen) * elapsed_s
         scale, turn_scale, drift = self._sigma

@@ -7,11 +7,13 @@ apart is pattern and colour, and that takes a camera.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from mm_fusion_ros.sim.mesh import Material, PartBuilder, Primitive
+from mm_fusion_ros.sim.mesh import Material, PartBuilder
 from mm_fusion_ros.sim.palette import Rgb, draw_any, draw_reflectivity, linear
+from mm_fusion_ros.sim.primitives import Primitive
 
 Builder = Callable[[PartBuilder, int, np.random.Generator, Rgb], None]
 
@@ -45,12 +47,12 @@ def car(b: PartBuilder, f: int, rng: np.random.Generator, colour: Rgb) -> None:
     reflectivity = draw_reflectivity(rng)
     clearance = rng.uniform(0.16, 0.26)
     shoulder = height * rng.uniform(0.56, 0.63)
-    paint = dict(reflectivity=reflectivity, phase=float(rng.random()))
+    painted = partial(b.add, reflectivity=reflectivity, phase=float(rng.random()))
     body = shoulder - clearance
-    b.add(f, Primitive.BOX, (0, 0, clearance + body * 0.3), (length, width, body * 0.6),
-          colour, Material.PAINT, **paint)  # fmt: skip
-    b.add(f, Primitive.BOX, (0, 0, clearance + body * 0.8), (length * 0.985, width, body * 0.4),
-          colour, Material.PAINT, taper=(0.94, 0.93, 0.0), **paint)  # fmt: skip
+    painted(f, Primitive.BOX, (0, 0, clearance + body * 0.3), (length, width, body * 0.6),
+          colour, Material.PAINT)  # fmt: skip
+    painted(f, Primitive.BOX, (0, 0, clearance + body * 0.8), (length * 0.985, width, body * 0.4),
+          colour, Material.PAINT, taper=(0.94, 0.93, 0.0))  # fmt: skip
     cabins = {  # length of the cabin, its middle, top scale along x, shift of the top
         "sedan": (0.58, -0.06, 0.56, 0.0), "hatch": (0.64, -0.13, 0.68, -0.05),
         "van": (0.86, -0.05, 0.82, -0.06), "suv": (0.68, -0.12, 0.74, -0.06),
@@ -62,14 +64,14 @@ def car(b: PartBuilder, f: int, rng: np.random.Generator, colour: Rgb) -> None:
     b.add(f, Primitive.BOX, (x, 0, z), (cabin, width * 0.91, glass_height), _GLASS,
           Material.GLASS, taper=(top, 0.84, shift), reflectivity=0.08)  # fmt: skip
     roof_x = x + shift * cabin
-    b.add(f, Primitive.BOX, (roof_x, 0, height - 0.035),
+    painted(f, Primitive.BOX, (roof_x, 0, height - 0.035),
           (cabin * top * 1.03, width * 0.91 * 0.86, 0.07), colour, Material.PAINT,
-          taper=(0.95, 0.93, 0.0), **paint)  # fmt: skip
+          taper=(0.95, 0.93, 0.0))  # fmt: skip
     # Pillars follow the leaning sides as thin boxes across the cabin, a shade wider than it.
     for place, thick in ((rng.uniform(-0.02, 0.08), 0.09), (-0.42, 0.14)):
-        b.add(f, Primitive.BOX, (x + place * cabin * (0.5 + top / 2), 0, z),
+        painted(f, Primitive.BOX, (x + place * cabin * (0.5 + top / 2), 0, z),
               (thick, width * 0.925, glass_height), colour, Material.PAINT,
-              taper=(1.0, 0.84, 0.3 * shift), **paint)  # fmt: skip
+              taper=(1.0, 0.84, 0.3 * shift))  # fmt: skip
     radius = rng.uniform(0.29, 0.36)
     axle = length * rng.uniform(0.28, 0.31)
     rim = draw_any(rng) if rng.random() < 0.2 else linear(0.6, 0.6, 0.62)
@@ -88,8 +90,8 @@ def car(b: PartBuilder, f: int, rng: np.random.Generator, colour: Rgb) -> None:
               linear(0.9, 0.9, 0.85), Material.LAMP, reflectivity=0.5)  # fmt: skip
         b.add(f, Primitive.BOX, (-length / 2 + 0.03, y, lamp_z + 0.06), (0.08, width * 0.15, 0.16),
               linear(0.7, 0.03, 0.03), Material.LAMP, reflectivity=0.7)  # fmt: skip
-        b.add(f, Primitive.BOX, (x + cabin * 0.34, sy * (width / 2 - 0.02), shoulder + 0.06),
-              (0.14, 0.14, 0.12), colour, Material.PAINT, **paint)  # fmt: skip
+        painted(f, Primitive.BOX, (x + cabin * 0.34, sy * (width / 2 - 0.02), shoulder + 0.06),
+              (0.14, 0.14, 0.12), colour, Material.PAINT)  # fmt: skip
     dark = rng.random() < 0.6
     for sx in (-1.0, 1.0):
         b.add(f, Primitive.BOX, (sx * (length / 2 - 0.02), 0, clearance + body * 0.2),
@@ -105,16 +107,16 @@ def truck(b: PartBuilder, f: int, rng: np.random.Generator, colour: Rgb) -> None
     length, width = rng.uniform(5.5, 10.5), rng.uniform(2.1, 2.55)
     height = rng.uniform(2.6, 3.8)
     reflectivity = draw_reflectivity(rng)
-    paint = dict(reflectivity=reflectivity, phase=float(rng.random()))
+    painted = partial(b.add, reflectivity=reflectivity, phase=float(rng.random()))
     cab_length = rng.uniform(1.7, 2.4)
     cab_height = min(height, rng.uniform(2.3, 3.0))
     floor = rng.uniform(0.55, 0.95)
     cab_x = length / 2 - cab_length / 2
     half = (cab_height - floor) * 0.5
-    b.add(f, Primitive.BOX, (cab_x, 0, floor + half / 2), (cab_length, width * 0.96, half),
-          colour, Material.PAINT, **paint)  # fmt: skip
-    b.add(f, Primitive.BOX, (cab_x, 0, floor + half * 1.5), (cab_length, width * 0.96, half),
-          colour, Material.PAINT, taper=(0.86, 0.95, -0.07), **paint)  # fmt: skip
+    painted(f, Primitive.BOX, (cab_x, 0, floor + half / 2), (cab_length, width * 0.96, half),
+          colour, Material.PAINT)  # fmt: skip
+    painted(f, Primitive.BOX, (cab_x, 0, floor + half * 1.5), (cab_length, width * 0.96, half),
+          colour, Material.PAINT, taper=(0.86, 0.95, -0.07))  # fmt: skip
     b.add(f, Primitive.BOX, (length / 2 - 0.07, 0, floor + half * 1.42),
           (0.12, width * 0.84, half * 0.66), _GLASS, Material.GLASS, taper=(1, 0.95, -0.6),
           reflectivity=0.08)  # fmt: skip
@@ -125,8 +127,8 @@ def truck(b: PartBuilder, f: int, rng: np.random.Generator, colour: Rgb) -> None
     bed_x = -length / 2 + bed / 2
     deck = floor + 0.2
     if rng.random() < 0.7:
-        b.add(f, Primitive.BOX, (bed_x, 0, (deck + height) / 2), (bed, width, height - deck),
-              colour, Material.PAINT, **paint)  # fmt: skip
+        painted(f, Primitive.BOX, (bed_x, 0, (deck + height) / 2), (bed, width, height - deck),
+              colour, Material.PAINT)  # fmt: skip
         if rng.random() < 0.5:
             b.add(f, Primitive.BOX, (bed_x, 0, (deck + height) / 2),
                   (bed * rng.uniform(0.3, 0.6), width + 0.02, (height - deck) * 0.25),
@@ -134,8 +136,8 @@ def truck(b: PartBuilder, f: int, rng: np.random.Generator, colour: Rgb) -> None
                   accent=draw_any(rng), phase=float(rng.random()))  # fmt: skip
     else:
         rail = rng.uniform(0.5, 1.0)
-        b.add(f, Primitive.BOX, (bed_x, 0, deck + rail / 2), (bed, width, rail), colour,
-              Material.PAINT, **paint)  # fmt: skip
+        painted(f, Primitive.BOX, (bed_x, 0, deck + rail / 2), (bed, width, rail), colour,
+              Material.PAINT)  # fmt: skip
         b.add(f, Primitive.BOX, (bed_x, 0, deck + rail), (bed * 0.9, width * 0.9, 0.3),
               linear(0.45, 0.38, 0.3), Material.DIRT, reflectivity=0.25,
               taper=(0.7, 0.6, 0))  # fmt: skip
@@ -222,24 +224,25 @@ def bicycle(b: PartBuilder, f: int, rng: np.random.Generator) -> None:
     frame = draw_any(rng)
     radius = rng.uniform(0.31, 0.36)
     wheelbase = rng.uniform(1.0, 1.12)
-    metal = dict(reflectivity=draw_reflectivity(rng))
+    metallic = partial(b.add, reflectivity=draw_reflectivity(rng))
     for sx in (-1.0, 1.0):
         x = sx * wheelbase / 2
         b.add(f, Primitive.CYLINDER, (x, 0, radius), (2 * radius, 2 * radius, 0.045), _BLACK,
               Material.RUBBER, roll=_HALF_PI, reflectivity=0.1)  # fmt: skip
         b.add(f, Primitive.CYLINDER, (x, 0, radius), (1.7 * radius, 1.7 * radius, 0.05),
-              linear(0.45, 0.45, 0.47), Material.METAL, roll=_HALF_PI, reflectivity=0.15)  # fmt: skip
+              linear(0.45, 0.45, 0.47), Material.METAL, roll=_HALF_PI,
+              reflectivity=0.15)  # fmt: skip
     top = radius + 0.52
-    b.add(f, Primitive.BOX, (0.05, 0, top - 0.1), (0.72, 0.05, 0.05), frame, Material.PAINT,
-          **metal)  # fmt: skip
-    b.add(f, Primitive.BOX, (-0.12, 0, radius + 0.25), (0.05, 0.05, 0.62), frame, Material.PAINT,
-          pitch=-0.25, **metal)  # fmt: skip
-    b.add(f, Primitive.BOX, (0.16, 0, radius + 0.18), (0.70, 0.05, 0.05), frame, Material.PAINT,
-          pitch=-0.75, **metal)  # fmt: skip
-    b.add(f, Primitive.BOX, (wheelbase / 2 - 0.1, 0, radius + 0.35), (0.05, 0.05, 0.8), frame,
-          Material.PAINT, pitch=-0.28, **metal)  # fmt: skip
-    b.add(f, Primitive.BOX, (wheelbase / 2 - 0.2, 0, top + 0.18), (0.05, 0.55, 0.05), _BLACK,
-          Material.METAL, **metal)  # fmt: skip
+    metallic(f, Primitive.BOX, (0.05, 0, top - 0.1), (0.72, 0.05, 0.05), frame,
+             Material.PAINT)  # fmt: skip
+    metallic(f, Primitive.BOX, (-0.12, 0, radius + 0.25), (0.05, 0.05, 0.62), frame,
+             Material.PAINT, pitch=-0.25)  # fmt: skip
+    metallic(f, Primitive.BOX, (0.16, 0, radius + 0.18), (0.70, 0.05, 0.05), frame, Material.PAINT,
+          pitch=-0.75)  # fmt: skip
+    metallic(f, Primitive.BOX, (wheelbase / 2 - 0.1, 0, radius + 0.35), (0.05, 0.05, 0.8), frame,
+          Material.PAINT, pitch=-0.28)  # fmt: skip
+    metallic(f, Primitive.BOX, (wheelbase / 2 - 0.2, 0, top + 0.18), (0.05, 0.55, 0.05), _BLACK,
+          Material.METAL)  # fmt: skip
     b.add(f, Primitive.BOX, (-0.22, 0, top + 0.06), (0.26, 0.13, 0.07), _BLACK,
           Material.PLAIN, reflectivity=0.2)  # fmt: skip
 

@@ -13,7 +13,7 @@ from mm_fusion_ros.outputs import ObstacleGrid
 from mm_fusion_ros.perception.obstacles import obstacle_grid
 from mm_fusion_ros.samples import CameraFrame, Command, Float, LidarScan, Sample
 from mm_fusion_ros.sim.labels import Label, label_objects
-from mm_fusion_ros.sim.mesh import Index
+from mm_fusion_ros.sim.primitives import Index
 from mm_fusion_ros.sim.raycast import Renderer
 from mm_fusion_ros.sim.robot import LocalPlanner, RobotLimits, RobotState, advance
 from mm_fusion_ros.sim.sensors import (
@@ -33,19 +33,19 @@ _BUMPER_RAYS = 48
 _BUMPER_HEIGHTS = (0.3, 0.6, 1.0, 1.4)
 
 
-def demo_rig(image_size: tuple[int, int] = (384, 288), beams: int = 32) -> Rig:
+def demo_rig(image_size: tuple[int, int] = (384, 288), beams: int = 32, columns: int = 1024) -> Rig:
     """The demonstration robot's sensors: one camera ahead, one lidar on top.
 
     Args:
         image_size: width and height [pixels].
-        beams: of the lidar.
+        beams, columns: of the lidar.
     """
     camera = CameraSpec(
         "camera", image_size[0], image_size[1], 90.0,
         base_from_optical(np.array([0.25, 0.0, 1.0]), 0.0, np.radians(-4.0)), vignetting=0.15,
     )  # fmt: skip
     lidar = LidarSpec(
-        "lidar", np.linspace(14.0, -22.0, beams), 1024,
+        "lidar", np.linspace(14.0, -22.0, beams), columns,
         geometry.from_euler(np.array([0.0, 0.0, 1.3]), 0.0, 0.0, 0.0), range_noise_m=0.02,
         max_range_m=90.0,
     )  # fmt: skip
@@ -117,11 +117,12 @@ class Simulation:
         self.plane = LocalPlane(
             self.options.latitude_deg, self.options.longitude_deg, self.options.altitude_m
         )
+        self.base_from_antenna = np.array([-0.2, 0.0, 1.2])
         streams = [np.random.default_rng([seed, 4, index]) for index in range(4)]
         self._camera_rng, self._lidar_rng = streams[0], streams[1]
         self._gps = GpsModel(
             streams[2], self.plane, sigma_m=self.options.gps_sigma_m,
-            base_from_antenna=np.array([-0.2, 0.0, 1.2]),
+            base_from_antenna=self.base_from_antenna,
         )  # fmt: skip
         self._odometry = WheelOdometryModel(streams[3])
         x, y, yaw = world.starts[0]
@@ -178,9 +179,9 @@ class Simulation:
         due = {name: self._due_ns(name) for name in self._count}
         next_ns = min(stamp for name, stamp in due.items() if stamp is not None)
         self._move_to(next_ns)
-        samples: list[Sample] = []
-        for text in self._commands:
-            samples.append(Command(self.now_ns, "", "command", text))
+        samples: list[Sample] = [
+            Command(self.now_ns, "", "command", text) for text in self._commands
+        ]
         self._commands.clear()
         if due["odometry"] == next_ns:
             samples.append(self._measure_odometry())
@@ -217,9 +218,7 @@ class Simulation:
             found = label_objects(
                 self.renderer, self.state.map_from_base, cameras, ids, self._lidar_ids, self.time_s
             )
-        return Truth(
-            self.now_ns, self.state.map_from_base, self.state.twist, found, self.collided
-        )
+        return Truth(self.now_ns, self.state.map_from_base, self.state.twist, found, self.collided)
 
     def distance_to_target(self) -> float | None:
         """From the robot to its target in the ground plane [m]; None without one."""

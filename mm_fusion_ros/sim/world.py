@@ -104,10 +104,28 @@ class World:
 
 
 def generate(seed: int, options: WorldOptions | None = None) -> World:
-    """The world of a seed: the same seed and options give the same world, byte for byte."""
-    # Late, because the layouts are written with the dataclasses of this file.
-    from mm_fusion_ros.sim.layout import lay_out
+    """The world of a seed: the same seed and options give the same world, byte for byte.
 
+    Raises:
+        ValueError: an option that is not allowed.
+    """
+    # Late, because the layouts are written with the dataclasses of this file.
+    from mm_fusion_ros.sim.layout import Layout
+    from mm_fusion_ros.sim.street import lay_street
+    from mm_fusion_ros.sim.yard import lay_yard
+
+    kinds = {"yard": lay_yard, "street": lay_street}
     options = options or WorldOptions()
+    if options.kind not in (*kinds, "any"):
+        raise ValueError(f"world kind {options.kind!r}: expected 'yard', 'street' or 'any'")
+    if not 0 < options.min_objects <= options.max_objects:
+        raise ValueError(
+            f"objects {options.min_objects} to {options.max_objects}: expected 0 < min <= max"
+        )
     rng = np.random.default_rng([seed, 1])
-    return lay_out(seed, options, rng, draw_lighting(options.lighting, rng))
+    lighting = draw_lighting(options.lighting, rng)
+    kind = options.kind if options.kind != "any" else str(rng.choice(list(kinds)))
+    layout = Layout(seed, options, rng)
+    count = int(rng.integers(options.min_objects, options.max_objects + 1))
+    starts = kinds[kind](layout, count)
+    return layout.world(lighting, starts, kind)
