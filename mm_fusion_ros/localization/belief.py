@@ -430,5 +430,7 @@ class Rules:
     def _place_variance(self, belief: Belief) -> float:
         """Variance of the base's place, east and north together [m^2]."""
         assert belief.bank is not None
-        _, covariance = filters.moments(belief.bank)
-        return float(covariance[0, 0] + covariance[1, 1])
+        weight, mean = belief.bank.weight, belief.bank.mean[:, :2]
+        apart = mean - weight @ mean
+        own = belief.bank.covariance[:, 0, 0] + belief.bank.covariance[:, 1, 1]
+        return float(weight @ (own + (apart**2).sum(axis=1)))

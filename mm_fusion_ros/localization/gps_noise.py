@@ -8,7 +8,9 @@ else. The slow part is decided by the innovations, in the bank; here is only whe
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -22,8 +24,8 @@ _SIGMA_LEVELS = np.array([0.02, 0.4, 1.0, 2.2, 5.0, 13.0])
 _LEVEL_PRIOR = np.array([1e-6, 0.15, 0.4, 0.25, 0.13, 0.07])
 _LEVEL_PRIOR_CARRIER = np.array([0.5, 0.2, 0.15, 0.08, 0.04, 0.03])
 # Odometry drift in units of the configured one: as configured, or slipping.
-_DRIFT_LEVELS = np.array([1.0, 4.0])
-_DRIFT_PRIOR = np.array([0.7, 0.3])
+_DRIFT_LEVELS = np.array([1.0, 3.0, 9.0])
+_DRIFT_PRIOR = np.array([0.6, 0.3, 0.1])
 # A declared sigma is believed to within this factor (one standard deviation of its logarithm).
 _DECLARED_SPREAD = np.log(6.0)
 
@@ -75,7 +77,7 @@ class GpsNoise:
         prior = 0.3 * config.gps_sigma_m
         if not self.seconds:
             return prior
-        measured = float(1.4826 / np.sqrt(6.0) * np.median(np.abs(np.array(self.seconds))))
+        measured = self._measured_white
         count = len(self.seconds)
         if count < 10:
             measured = (count * measured + (10 - count) * prior) / 10.0
@@ -83,7 +85,12 @@ class GpsNoise:
 
     def declared_sigma_m(self, config: LocalizationConfig) -> float:
         """Median of what the receiver declares, or the configured sigma where it does not [m]."""
-        return float(np.median(self.declared)) if self.declared else config.gps_sigma_m
+        return statistics.median(self.declared) if self.declared else config.gps_sigma_m
+
+    @cached_property
+    def _measured_white(self) -> float:
+        """Sigma of the fast part by the second differences alone [m]."""
+        return float(1.4826 / np.sqrt(6.0) * np.median(np.abs(np.array(self.seconds))))
 
     def prior(self, hypotheses: Hypotheses, config: LocalizationConfig) -> Float:
         """(K,) probabilities of the hypotheses when nothing is measured."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from mm_fusion_ros.geometry import interpolate, inverse, transform
 from mm_fusion_ros.samples import Float, OdometrySample
@@ -27,9 +27,21 @@ def displacement(twist: Float, seconds: float) -> Float:
         twist: (6,) vx vy vz [m/s] wx wy wz [rad/s] in base_link.
         seconds: may be negative.
     """
-    turn = Rotation.from_rotvec(twist[3:] * seconds)
-    half = Rotation.from_rotvec(twist[3:] * seconds / 2.0)
-    return transform(turn.as_matrix(), half.apply(twist[:3] * seconds))
+    turn = twist[3:] * seconds
+    return transform(_rotation(turn), _rotation(turn / 2.0) @ (twist[:3] * seconds))
+
+
+def _rotation(turn: Float) -> Float:
+    """The (3, 3) rotation by a (3,) rotation vector [rad] (Rodrigues)."""
+    angle = math.sqrt(float(turn @ turn))
+    x, y, z = turn
+    skew: Float = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    if angle < 1e-6:
+        return np.asarray(np.eye(3) + skew)
+    first = math.sin(angle) / angle
+    second = (1.0 - math.cos(angle)) / angle**2
+    rotation: Float = np.eye(3) + first * skew + second * (skew @ skew)
+    return rotation
 
 
 def is_discontinuous(

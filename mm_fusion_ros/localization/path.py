@@ -101,20 +101,21 @@ def drift_between(earlier: PathPoint, later: PathPoint) -> PathDrift:
     covariance[2, :2] = covariance[:2, 2]
     covariance[2, 2] = heading
     offset = later.path_from_base[:3, 3] - earlier.path_from_base[:3, 3]
-    return PathDrift(offset[:2], float(offset[2]), float(sums[7]), nearest_psd(covariance))
+    return PathDrift(offset[:2], float(offset[2]), float(sums[7]), covariance)
 
 
 def nearest_psd(matrix: Float) -> Float:
-    """The symmetric positive semidefinite matrix nearest to (..., n, n) `matrix`.
+    """The symmetric positive semidefinite matrix nearest to (n, n) `matrix`.
 
     Differences of running sums round to something a hair below zero; nothing else is mended.
     """
-    symmetric = (matrix + np.swapaxes(matrix, -1, -2)) / 2.0
-    values, vectors = np.linalg.eigh(symmetric)
-    if (values >= 0.0).all():
-        return symmetric
-    clipped = np.maximum(values, 0.0)[..., None, :]
-    return np.asarray((vectors * clipped) @ np.swapaxes(vectors, -1, -2), dtype=np.float64)
+    symmetric = (matrix + matrix.T) / 2.0
+    try:
+        np.linalg.cholesky(symmetric)
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(symmetric)
+        symmetric = (vectors * np.maximum(values, 0.0)) @ vectors.T
+    return symmetric
 
 
 class TravelledPath:
