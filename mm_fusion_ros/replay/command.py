@@ -205,7 +205,8 @@ def recorder(recording: RerunRecording) -> Callable[[Step], None]:
 
     def record(step: Step) -> None:
         if step.loop == 0:
-            recording.log(step.output, rectified(step.frames, rectifier), step.scans)
+            frames = rectified(step.frames, rectifier)
+            recording.log(step.output, frames, step.scans, step.fixes)
 
     return record
 

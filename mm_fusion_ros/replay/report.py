@@ -120,6 +120,11 @@ def honest_notes(result: ReplayResult) -> list[str]:
     ]
     if missing:
         lines.append(f"This replay had {', '.join(missing)}.")
+    if not np.isfinite(result.trace.pose[:, 0]).any():
+        lines.append(
+            "The robot's pose was never known, so there is no map; and a target, which is a place "
+            "in the map, can only be HOLD."
+        )
     return lines
 
 
@@ -238,7 +243,7 @@ def bird_eye(step: Step) -> Picture:
     output = step.output
     return bev.bird_eye(
         np.concatenate(clouds) if clouds else None,
-        output.objects, output.pose, output.target, output.obstacles,
+        output.objects, output.pose, output.target, output.obstacles, fixes=step.fixes,
     )  # fmt: skip
 
 

@@ -39,6 +39,7 @@ SECOND_NS = 1_000_000_000
 COMMAND_AFTER_NS = SECOND_NS
 # Ticks whose pictures go into the report, spread evenly over the bag.
 EXAMPLES = 6
+SHOWN_FIXES = 60
 
 
 class Fusion(Protocol):
@@ -72,6 +73,7 @@ class Step:
         elapsed_ns: of bag time since the replay's start; a further loop goes on counting.
         frames: of each camera the frame nearest the tick, where there is one; as it came.
         scans: of each lidar the sweep nearest the tick, where there is one.
+        fixes: (M, 2) east, north [m] in `map` of the last fixes, oldest first.
     """
 
     output: FusedOutput
@@ -79,6 +81,7 @@ class Step:
     elapsed_ns: int
     frames: tuple[CameraFrame, ...]
     scans: tuple[LidarScan, ...]
+    fixes: Float
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,7 +283,7 @@ class _Run:
 
     def __init__(self, bag: BagSource, config: FusionConfig, fusion: Fusion, loops: int) -> None:
         self._bag, self._config, self._fusion, self._loops = bag, config, fusion, loops
-        self._fixes: list[tuple[float, GpsFix]] = []
+        self._fixes: list[tuple[float, float, float, float]] = []
         self._shown = Shown()
         self.trace = TraceBuilder()
         self.digest = hashlib.sha256()
@@ -319,34 +322,34 @@ class _Run:
             return
         self._shown.add(event.sample)
         if isinstance(event.sample, GpsFix):
-            self._fixes.append((elapsed_ns / 1e9, event.sample))
+            self._place(event.sample, elapsed_ns)
 
     def _step(self, output: FusedOutput, loop: int, elapsed_ns: int) -> Step:
         self.ticks += 1
         self.trace.add(output, elapsed_ns / 1e9, loop)
         frames = self._shown.frames(output.stamp_ns)
         scans = self._shown.scans(output.stamp_ns)
-        step = Step(output, loop, elapsed_ns, frames, scans)
+        recent = [row[1:3] for row in self._fixes[-SHOWN_FIXES:]]
+        fixes = np.array(recent, dtype=np.float64).reshape(-1, 2)
+        step = Step(output, loop, elapsed_ns, frames, scans, fixes)
         share = self._bag.duration_ns * self._loops / EXAMPLES
         if (frames or scans) and elapsed_ns >= (len(self.examples) + 0.5) * share:
             self.examples.append(step)
         return step
 
+    def _place(self, fix: GpsFix, elapsed_ns: int) -> None:
+        """Keeps where a fix lies in `map`, once there is one."""
+        plane = self._fusion.plane
+        if plane is not None and fix.status is not GpsStatus.NO_FIX and is_usable(fix):
+            east, north = plane.enu(fix)[:2]
+            self._fixes.append((elapsed_ns / 1e9, float(east), float(north), declared_sigma(fix)))
+
     def fix_trace(self) -> FixTrace | None:
         """The fixes of the last loop in `map`."""
-        plane = self._fusion.plane
-        usable = [
-            (seconds, fix)
-            for seconds, fix in self._fixes
-            if fix.status is not GpsStatus.NO_FIX and is_usable(fix)
-        ]
-        if plane is None or not usable:
+        if not self._fixes:
             return None
-        return FixTrace(
-            elapsed_s=np.array([seconds for seconds, _ in usable]),
-            place=np.array([plane.enu(fix)[:2] for _, fix in usable]),
-            sigma_m=np.array([declared_sigma(fix) for _, fix in usable]),
-        )
+        rows = np.array(self._fixes, dtype=np.float64)
+        return FixTrace(elapsed_s=rows[:, 0], place=rows[:, 1:3], sigma_m=rows[:, 3])
 
 
 def declared_sigma(fix: GpsFix) -> float:

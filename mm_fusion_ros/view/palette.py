@@ -76,10 +76,10 @@ def target_line(target: ActionTarget) -> str:
     """The target in one line: GO with what and how sure, or HOLD with its reason."""
     told = f'  "{target.text}"' if target.text else ""
     if target.go:
-        return f"GO  {target.intent.value} #{target.track_id}  p {target.probability:.2f}{told}"
-    if target.reason is None:
-        return f"HOLD  {target.intent.value}{told}"
-    return f"HOLD  {target.reason.value}{told}"
+        intent = target.intent.value.replace("_", " ")
+        return f"GO  {intent} #{target.track_id}  p {target.probability:.2f}{told}"
+    why = target.intent.value if target.reason is None else target.reason.value
+    return f"HOLD  {why.replace('_', ' ')}{told}"
 
 
 def reason_text(reason: Reason) -> str:

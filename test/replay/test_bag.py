@@ -153,7 +153,7 @@ def test_a_message_that_cannot_be_decoded_is_refused_and_the_others_go_on(tmp_pa
     kind = "nav_msgs/msg/Odometry"
     whole = made.STORE.serialize_cdr(made.odometry(made.START_NS), kind)
     rows = [
-        (made.START_NS + i * made.PERIOD_NS, "/odom", kind, whole[:40] if i == 3 else whole)
+        (made.START_NS + i * made.PERIOD_NS, "/odom", kind, bytes(whole[:40] if i == 3 else whole))
         for i in range(6)
     ]
     _, events = read(made.write_serialized(tmp_path / "bag", rows))

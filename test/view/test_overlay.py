@@ -126,7 +126,7 @@ def test_a_bar_is_as_long_as_the_trust() -> None:
 def test_reasons_are_written_for_people() -> None:
     assert palette.reason_text(Reason.OUT_OF_DISTRIBUTION) == "out of distribution"
     assert palette.target_line(scene.HOLD) == 'HOLD  absent  "go to the car"'
-    assert palette.target_line(scene.go(0.0, 0.0)).startswith("GO  go_to #1  p 0.90")
+    assert palette.target_line(scene.go(0.0, 0.0)).startswith("GO  go to #1  p 0.90")
 
 
 def test_a_command_in_any_script_is_drawn() -> None:

@@ -147,6 +147,6 @@ def test_a_taken_port_is_replaced_by_a_free_one() -> None:
 
 
 def test_a_viewer_that_is_not_there_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(viewer_process.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ViewerError, match="pip install rerun-sdk"):
         ViewerProcess(browser=True)
