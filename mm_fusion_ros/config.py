@@ -65,6 +65,9 @@ class SourceConfig:
         500.0, "after this age the source is stale", low=1.0, high=600_000.0, unit="ms"
     )
     required_frame: str = param("", "expected frame_id; empty accepts any")
+    noisy: bool = param(
+        False, "no two samples are ever equal, so equal ones mean a frozen sensor even at rest"
+    )
 
 
 def default_sources() -> tuple[SourceConfig, ...]:
@@ -200,19 +203,23 @@ class ReliabilityConfig:
     """What counts as a bad sample; trust falls smoothly from 1 as a figure passes its limit."""
 
     dark_brightness: float = param(
-        0.08, "mean grey (0..1) below which an image is dark", low=0.0, high=1.0
+        0.08, "mean grey (0..1) below which an image is dark", low=0.001, high=1.0
     )
     dark_fraction: float = param(
         0.85, "fraction of black pixels above which an image is dark", low=0.0, high=0.99
     )
     saturated_fraction: float = param(
-        0.35, "fraction of white pixels above which an image is saturated", low=0.0, high=0.89
+        0.25, "fraction of white pixels above which an image is saturated", low=0.0, high=0.89
     )
     blurred_sharpness: float = param(
-        0.002, "sharpness (0..1) below which an image is blurred", low=0.0, high=1.0
+        0.0006, "sharpness (0..1) below which an image is blurred", low=1e-6, high=1.0
     )
+    low_contrast: float = param(
+        0.1, "standard deviation over mean of grey below which an image is washed out", low=1e-3,
+        high=1.0,
+    )  # fmt: skip
     noise_sigma: float = param(
-        0.06, "sigma of pixel noise (0..1) above which an image is noisy", low=0.001, high=1.0
+        0.045, "sigma of pixel noise (0..1) above which an image is noisy", low=0.001, high=1.0
     )
     sparse_points: float = param(
         2000.0, "points below which a scan is sparse", low=1.0, high=1_000_000.0
@@ -221,7 +228,7 @@ class ReliabilityConfig:
         0.25, "fraction of azimuth covered below which a scan is sparse", low=0.01, high=1.0
     )
     invalid_fraction: float = param(
-        0.3, "fraction of invalid points above which a scan is noisy", low=0.0, high=0.99
+        0.5, "fraction of invalid points above which a scan is noisy", low=0.0, high=0.99
     )
     health_step: float = param(
         0.2, "how fast refused messages cost trust: weight of the newest", low=0.01, high=1.0

@@ -14,8 +14,11 @@ from mm_fusion_ros.reliability.monitors import SourceMonitor
 from mm_fusion_ros.samples import Modality
 
 GpsJudgement = tuple[float, Reason, Mapping[str, float]]
+SEEING = (Modality.CAMERA, Modality.LIDAR)
+# Figures that serve the monitors and tell a reader nothing.
 HIDDEN = frozenset({"checksum"})
-"""Figures that serve the monitors and tell a reader nothing."""
+# Variance of a source that predicts none, where shares must be made up from variances [m^2].
+UNKNOWN_VARIANCE_M2 = 1.0
 
 
 class Gate:
@@ -61,53 +64,95 @@ class Gate:
         Args:
             now_ns: the time [ns].
             used_age_ns: age of each sample that this tick used [ns], by source.
-            object_shares: of cameras and lidars, from the detector.
+            object_shares: of cameras and lidars, from the detector; empty where it gave none.
             aleatoric_m2: position variance that each predicts alone [m^2].
             pose_shares: of odometry and GPS, from the filter.
             gps: trust, reason and figures, from the filter.
         """
+        verdicts = {
+            name: self._verdict(name, now_ns, name in used_age_ns, gps) for name in self._monitors
+        }
+        trust = {name: verdict[0] for name, verdict in verdicts.items()}
+        shares: dict[str, float] = {}
+        used = [n for n, m in self._modality.items() if m in SEEING and n in used_age_ns]
+        shares.update(seeing_shares(used, object_shares, trust, aleatoric_m2))
+        shares.update(self._divided(pose_shares[0], Modality.ODOMETRY, trust))
+        shares.update(self._divided(pose_shares[1], Modality.GPS, trust))
+
         result = {}
         for name, monitor in self._monitors.items():
             modality = self._modality[name]
-            trust, reason = monitor.judge(now_ns)
             quality = {k: v for k, v in monitor.quality.items() if k not in HIDDEN}
-            age_ns = used_age_ns.get(name)
-            share: float | None = None
-            if modality in (Modality.CAMERA, Modality.LIDAR):
-                share = object_shares.get(name, 0.0)
-                if age_ns is None:
-                    # It gave this tick nothing: late, out of tolerance, or failed.
-                    trust, reason = 0.0, Reason.STALE if reason is Reason.OK else reason
-            elif modality is Modality.GPS:
-                share = self._divided(pose_shares[1], name)
-                if reason is not Reason.MISSING:
-                    trust, reason = min((trust, reason), gps[:2], key=lambda pair: pair[0])
-                    quality.update(gps[2])
-            elif modality is Modality.ODOMETRY:
-                share = self._divided(pose_shares[0], name)
-            elif modality is Modality.IMU:
-                share = 0.0
+            if monitor.newest_ns is not None:
+                quality["silent_s"] = max(0.0, (now_ns - monitor.newest_ns) * 1e-9)
+            if monitor.rate_hz is not None:
+                quality["rate_hz"] = monitor.rate_hz
+            variance = aleatoric_m2.get(name)
+            if modality is Modality.GPS:
+                quality.update(gps[2])
+                variance = quality["sigma_m"] ** 2 if "sigma_m" in quality else None
             result[name] = Reliability(
                 source=name,
                 modality=modality,
-                trust=trust,
-                share=share,
-                reason=reason,
-                age_ns=now_ns - monitor.newest_ns
-                if age_ns is None and monitor.newest_ns is not None
-                else age_ns,
-                aleatoric_m2=quality.get("sigma_m", 0.0) ** 2 or None
-                if modality is Modality.GPS
-                else aleatoric_m2.get(name),
+                trust=trust[name],
+                share=None if modality is Modality.COMMAND else shares.get(name, 0.0),
+                reason=verdicts[name][1],
+                age_ns=used_age_ns.get(name),
+                aleatoric_m2=variance,
                 quality=quality,
             )
         return result
 
-    def _divided(self, share: float, name: str) -> float:
-        """A kind's share, divided among its sources that have ever spoken."""
+    def _verdict(
+        self, name: str, now_ns: int, is_used: bool, gps: GpsJudgement
+    ) -> tuple[float, Reason]:
+        trust, reason = self._monitors[name].judge(now_ns)
+        if self._modality[name] in SEEING and not is_used:
+            # It may live, and yet gave this tick nothing: late, out of tolerance, or failed.
+            return 0.0, Reason.MISSING if reason is Reason.OK else reason
+        if self._modality[name] is Modality.GPS and reason is not Reason.MISSING:
+            return min((trust, reason), gps[:2], key=lambda verdict: verdict[0])
+        return trust, reason
+
+    def _divided(
+        self, share: float, modality: Modality, trust: Mapping[str, float]
+    ) -> dict[str, float]:
+        """A kind's share, divided by trust among its sources that have ever spoken."""
         heard = [
-            other
-            for other, modality in self._modality.items()
-            if modality is self._modality[name] and self._monitors[other].newest_ns is not None
+            name
+            for name, monitor in self._monitors.items()
+            if self._modality[name] is modality and monitor.newest_ns is not None
         ]
-        return share / len(heard) if name in heard else 0.0
+        return _portions({name: trust[name] for name in heard}, share)
+
+
+def seeing_shares(
+    used: Sequence[str],
+    given: Mapping[str, float],
+    trust: Mapping[str, float],
+    variance_m2: Mapping[str, float],
+) -> dict[str, float]:
+    """Shares of the cameras and lidars that a tick used; they sum to 1, or there are none.
+
+    Args:
+        used: sources whose samples went into the tick.
+        given: what the detector says that it took from each. Where it says nothing, shares are
+            proportional to trust over variance.
+        trust: of each source.
+        variance_m2: position variance that each predicts alone [m^2].
+    """
+    weights = {name: given.get(name, 0.0) for name in used}
+    if sum(weights.values()) <= 0.0:
+        weights = {
+            name: trust[name] / max(variance_m2.get(name, UNKNOWN_VARIANCE_M2), 1e-6)
+            for name in used
+        }
+    return _portions(weights, 1.0)
+
+
+def _portions(weights: Mapping[str, float], whole: float) -> dict[str, float]:
+    """The whole, divided by weight; evenly where no one has any."""
+    total = sum(weights.values())
+    if total <= 0.0:
+        return {name: whole / len(weights) for name in weights}
+    return {name: whole * weight / total for name, weight in weights.items()}

@@ -1,6 +1,7 @@
 """What each sensor's own figures say about it: cheap, one monitor a source, no network involved.
 
 Each check gives a factor between 0 and 1; trust is their product, and the reason is the smallest.
+A figure that was not given says nothing; one that is not a number says the worst.
 """
 
 from __future__ import annotations
@@ -11,70 +12,128 @@ from mm_fusion_ros.config import ReliabilityConfig, SourceConfig
 from mm_fusion_ros.outputs import Reason
 from mm_fusion_ros.samples import Modality
 
+Figures = Mapping[str, float]
+Factors = dict[Reason, float]
+
+# Of equal factors, the first of these is the cause: a black image, or an empty scan, is always the
+# same, and has neither detail nor contrast, because it is black or empty.
+PRIORITY = (
+    Reason.MISSING,
+    Reason.STALE,
+    Reason.DARK,
+    Reason.SATURATED,
+    Reason.SPARSE,
+    Reason.FROZEN,
+    Reason.BLURRED,
+    Reason.NOISY,
+)
+# A factor above this is no reason for anything.
 REASON_BELOW = 0.8
-"""A factor above this is no reason for anything."""
+# A sample may be so many periods old before its age costs trust.
 PERIODS_FREE = 2.0
-"""A sample may be so many periods old before its age costs trust."""
+# So many equal samples in a row are a frozen sensor.
+FROZEN_SAMPLES = 3
+# Weight of a figure above, and of one below, its own reference: a reference is what the sensor
+# usually reaches, so it rises at once and is given up slowly (at 10 Hz over some 20 s, as where a
+# lidar leaves a street for an open field).
+REFERENCE_RISES = 0.3
+REFERENCE_FALLS = 0.005
+# Noise of so many times the limit leaves nothing to trust.
+WORST_NOISE = 5.5
+# A scan with less than this part of its usual points or coverage loses trust.
+USUAL_POINTS = 0.5
+USUAL_COVERAGE = 0.8
 
 
 def rising(value: float, zero: float, one: float) -> float:
-    """0 at `zero`, 1 at `one`, linear between; `zero` above `one` makes it fall."""
-    return min(1.0, max(0.0, (value - zero) / (one - zero)))
+    """0 at `zero`, 1 at `one`, linear between; `zero` above `one` makes it fall; 0 for NaN."""
+    # In this order, a comparison with NaN gives the 0.
+    return max(0.0, min((value - zero) / (one - zero), 1.0)) if value == value else 0.0
 
 
-def camera_factors(q: Mapping[str, float], limits: ReliabilityConfig) -> dict[Reason, float]:
+def camera_factors(figures: Figures, limits: ReliabilityConfig) -> Factors:
     """Of the figures of `sensors.camera.image_quality`."""
     dark = min(
-        rising(q["brightness"], 0.25 * limits.dark_brightness, limits.dark_brightness),
-        rising(q["dark_fraction"], 1.0, limits.dark_fraction),
+        rising(
+            figures.get("brightness", 1.0), 0.25 * limits.dark_brightness, limits.dark_brightness
+        ),
+        rising(figures.get("dark_fraction", 0.0), 1.0, limits.dark_fraction),
     )
-    blurred = rising(q["sharpness"], 0.25 * limits.blurred_sharpness, limits.blurred_sharpness)
+    saturated = rising(
+        figures.get("saturated_fraction", 0.0),
+        0.5 * (1.0 + limits.saturated_fraction),
+        limits.saturated_fraction,
+    )
+    # Washed out by fog: little contrast for the light that there is.
+    relative = figures.get("contrast", 1.0) / max(figures.get("brightness", 1.0), 1e-3)
+    # Out of focus, smeared or washed out: fine detail, or all of it, is gone.
+    detail = min(
+        rising(
+            figures.get("sharpness", 1.0), 0.25 * limits.blurred_sharpness, limits.blurred_sharpness
+        ),
+        rising(relative, 0.25 * limits.low_contrast, limits.low_contrast),
+    )
     return {
         Reason.DARK: dark,
-        Reason.SATURATED: rising(q["saturated_fraction"], 0.9, limits.saturated_fraction),
-        # A black or white image has no sharpness either, and that is not its fault.
-        Reason.BLURRED: max(blurred, 1.0 - dark),
-        Reason.NOISY: rising(q["noise_sigma"], 4.0 * limits.noise_sigma, limits.noise_sigma),
+        Reason.SATURATED: saturated,
+        Reason.BLURRED: detail,
+        Reason.NOISY: rising(
+            figures.get("noise_sigma", 0.0), WORST_NOISE * limits.noise_sigma, limits.noise_sigma
+        ),
     }
 
 
-def lidar_factors(q: Mapping[str, float], limits: ReliabilityConfig) -> dict[Reason, float]:
+def lidar_factors(figures: Figures, limits: ReliabilityConfig) -> Factors:
     """Of the figures of `sensors.lidar.LidarIntake`."""
     return {
         Reason.SPARSE: min(
-            rising(q["points"], 0.0, limits.sparse_points),
-            rising(q["coverage"], 0.0, limits.sparse_coverage),
+            rising(figures.get("points", limits.sparse_points), 0.0, limits.sparse_points),
+            rising(figures.get("coverage", limits.sparse_coverage), 0.0, limits.sparse_coverage),
         ),
-        Reason.NOISY: rising(q["invalid_fraction"], 1.0, limits.invalid_fraction),
+        Reason.NOISY: rising(figures.get("invalid_fraction", 0.0), 1.0, limits.invalid_fraction),
     }
 
 
-FACTORS: dict[
-    Modality, Callable[[Mapping[str, float], ReliabilityConfig], dict[Reason, float]]
-] = {Modality.CAMERA: camera_factors, Modality.LIDAR: lidar_factors}
+# What the modalities' figures say at once, and which of them are also held against what the
+# sensor usually reaches: figure -> (reason, part of the usual below which trust falls).
+FACTORS: dict[Modality, Callable[[Figures, ReliabilityConfig], Factors]] = {
+    Modality.CAMERA: camera_factors,
+    Modality.LIDAR: lidar_factors,
+}
+USUAL: dict[Modality, dict[str, tuple[Reason, float]]] = {
+    Modality.LIDAR: {
+        "points": (Reason.SPARSE, USUAL_POINTS),
+        "coverage": (Reason.SPARSE, USUAL_COVERAGE),
+    }
+}
 
 
 class SourceMonitor:
     """Watches one source.
 
     Args:
-        source: its rate and timeout.
+        source: its kind, rate, timeout, and whether it is known to have noise.
         limits: what counts as bad.
     """
 
     def __init__(self, source: SourceConfig, limits: ReliabilityConfig) -> None:
         self._limits = limits
         self._modality = Modality(source.modality)
+        self._is_noisy = source.noisy
         self._timeout_ns = round(source.timeout_ms * 1e6)
-        self._free_ns = min(round(PERIODS_FREE * 1e9 / source.rate_hz), self._timeout_ns // 2)
+        # A command comes once and holds; everything else is expected at its rate.
+        free = 0.5 if self._modality is not Modality.COMMAND else 0.99
+        periods_ns = round(PERIODS_FREE * 1e9 / source.rate_hz)
+        self._free_ns = min(periods_ns, round(free * self._timeout_ns))
         self.reset()
 
     def reset(self) -> None:
         """Forgets all that was seen."""
-        self.quality: Mapping[str, float] = {}
+        self.quality: Figures = {}
         self._newest_ns: int | None = None
-        self._equal = 0  # samples in a row with the content of the one before
-        self._is_noisy = False  # its content changes even while the robot stands
+        self._interval_ns: float | None = None
+        self._equal = 1  # samples in a row with the same content, the newest among them
+        self._usual: dict[str, float] = {}
         self._health = 1.0  # exponential mean of accepted (1) and rejected (0)
 
     @property
@@ -82,31 +141,35 @@ class SourceMonitor:
         """Stamp of the newest sample [ns]; None before the first."""
         return self._newest_ns
 
-    def observe(self, stamp_ns: int, quality: Mapping[str, float], moving: bool | None) -> None:
+    @property
+    def rate_hz(self) -> float | None:
+        """The rate at which samples come, a mean over the last ten or so; None before two."""
+        return None if self._interval_ns is None else 1e9 / self._interval_ns
+
+    def observe(self, stamp_ns: int, quality: Figures, moving: bool | None) -> None:
         """Takes the figures of an accepted sample.
 
         Args:
-            stamp_ns: its stamp [ns].
+            stamp_ns: its stamp [ns]. A sample older than the newest says only that the source
+                lives.
             quality: figures of its intake; `checksum` tells equal content.
             moving: whether the robot moved, by odometry; None when unknown.
         """
-        before = self.quality.get("checksum")
-        if before is not None and stamp_ns != self._newest_ns:
-            if quality.get("checksum") != before:
-                self._equal = 0
-                self._is_noisy |= moving is False
-            elif moving or self._is_noisy:
-                # A standing robot's noiseless simulator sends equal frames, and nothing is wrong.
-                self._equal += 1
-        self.quality = quality
-        self._newest_ns = stamp_ns if self._newest_ns is None else max(stamp_ns, self._newest_ns)
         self._health += (1.0 - self._health) * self._limits.health_step
+        if self._newest_ns is not None:
+            if stamp_ns <= self._newest_ns:
+                return
+            self._note_interval(stamp_ns - self._newest_ns)
+            self._note_content(quality, moving)
+        self.quality = quality
+        self._newest_ns = stamp_ns
+        self._note_usual()
 
     def reject(self) -> None:
         """Takes note of a message that was refused."""
         self._health -= self._health * self._limits.health_step
 
-    def factors(self, now_ns: int) -> dict[Reason, float]:
+    def factors(self, now_ns: int) -> Factors:
         """Each cause's factor at an instant, 0..1."""
         if self._newest_ns is None:
             return {Reason.MISSING: 0.0}
@@ -114,24 +177,60 @@ class SourceMonitor:
         result = {
             Reason.STALE: rising(float(age_ns), float(self._timeout_ns), float(self._free_ns)),
             Reason.NOISY: rising(self._health, 0.0, self._limits.healthy),
+            Reason.FROZEN: 0.0 if self._equal >= FROZEN_SAMPLES else 1.0,
         }
         if self._modality in FACTORS:
             for reason, factor in FACTORS[self._modality](self.quality, self._limits).items():
                 result[reason] = min(factor, result.get(reason, 1.0))
-            # The third equal sample in a row is the second repetition. It comes last, because
-            # empty or black samples are equal as well, and being so explains them better.
-            result[Reason.FROZEN] = 0.0 if self._equal >= 2 else 1.0
+        for name, (reason, part) in USUAL.get(self._modality, {}).items():
+            usual = self._usual.get(name, 0.0)
+            if usual > 0.0 and name in self.quality:
+                factor = rising(self.quality[name] / usual, 0.0, part)
+                result[reason] = min(factor, result.get(reason, 1.0))
         return result
 
     def judge(self, now_ns: int) -> tuple[float, Reason]:
         """Trust 0..1 at an instant, and the strongest cause for less than 1."""
         return strongest(self.factors(now_ns))
 
+    def _note_interval(self, interval_ns: int) -> None:
+        before = self._interval_ns
+        self._interval_ns = (
+            float(interval_ns) if before is None else before + 0.1 * (interval_ns - before)
+        )
+
+    def _note_content(self, quality: Figures, moving: bool | None) -> None:
+        """Counts equal samples, where equality tells something.
+
+        A standing robot's noiseless simulator sends equal frames, and nothing is wrong. Whether a
+        sensor has noise is configured and not learned: passing people look like noise, and once
+        they are gone a healthy sensor would be called frozen for as long as the robot stands.
+
+        Fixes repeat, and so does odometry, between two receiver epochs or at low speed: their
+        filter judges them by how far the robot has come.
+        """
+        before, now = self.quality.get("checksum"), quality.get("checksum")
+        if self._modality not in FACTORS or before is None or before != now:
+            self._equal = 1
+        elif moving or self._is_noisy:
+            self._equal += 1
+
+    def _note_usual(self) -> None:
+        for name in USUAL.get(self._modality, {}):
+            value = self.quality.get(name, 0.0)
+            usual = self._usual.setdefault(name, value)
+            weight = REFERENCE_RISES if value > usual else REFERENCE_FALLS
+            self._usual[name] = usual + weight * (value - usual)
+
 
 def strongest(factors: Mapping[Reason, float]) -> tuple[float, Reason]:
-    """The product of the factors, and the reason of the smallest if it matters."""
+    """The product of the factors, and the reason of the smallest if it matters.
+
+    Args:
+        factors: 0..1, by reason; the reasons are those of `PRIORITY`.
+    """
     trust = 1.0
     for factor in factors.values():
         trust *= factor
-    reason = min(factors, key=lambda each: factors[each])
+    reason = min(factors, key=lambda each: (factors[each], PRIORITY.index(each)))
     return trust, reason if factors[reason] < REASON_BELOW else Reason.OK
