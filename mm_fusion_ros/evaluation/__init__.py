@@ -1,0 +1,1 @@
+"""Measures: the exam, the benches, and what makes their figures."""

@@ -8,10 +8,12 @@ class of which no true object was asked for has no average precision and does no
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mm_fusion_ros.evaluation.bootstrap import Estimate
 from mm_fusion_ros.evaluation.matching import HIT, LEFT_OUT, Matches, Region, match
@@ -20,8 +22,8 @@ from mm_fusion_ros.outputs import CLASSES
 from mm_fusion_ros.samples import Float
 
 LEVELS = 101
-# Elements of one block of replicates x answers: keeps the working set in the cache.
-BLOCK = 250_000
+# Elements of one block of replicates x answers: bounds the memory.
+BLOCK = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -156,59 +158,68 @@ def average_precision(ranking: Ranking, drawn: Index, rule: PrecisionRule) -> Fl
     Returns:
         (B,) float64; NaN where no object was asked for.
     """
+    levels = np.linspace(0.0, 1.0, LEVELS)[round((LEVELS - 1) * rule.min_recall) + 1 :]
     result = np.empty(len(drawn))
     step = max(1, BLOCK // max(1, len(ranking.score)))
     for start in range(0, len(drawn), step):
         block = drawn[start : start + step]
-        curve = interpolated_precision(*precision_recall(ranking, block))
-        first = round((LEVELS - 1) * rule.min_recall) + 1
-        kept = np.clip(curve[:, first:] - rule.min_precision, 0.0, None)
+        kept = np.clip(precision_at(ranking, block, levels) - rule.min_precision, 0.0, None)
         value = kept.mean(axis=1) / (1.0 - rule.min_precision)
         result[start : start + step] = np.where(block @ ranking.asked > 0, value, np.nan)
     return result
 
 
-def precision_recall(ranking: Ranking, drawn: Index) -> tuple[Float, Float]:
-    """Precision and recall after each answer, each (B, D) float64, for (B, S) draws."""
-    weight = drawn[:, ranking.scene].astype(np.float64)
-    hits = np.cumsum(weight * ranking.hit, axis=1)
-    total = np.cumsum(weight, axis=1)
-    asked = (drawn @ ranking.asked).astype(np.float64)
-    recall = hits / np.maximum(asked, 1.0)[:, None]
-    precision = hits / np.maximum(total, 1.0)
-    # Before the first answer drawn there is no precision: the first one's reaches back.
-    before = total == 0.0
-    if before.any():
-        first = np.take_along_axis(
-            precision, np.minimum(before.sum(axis=1), precision.shape[1] - 1)[:, None], axis=1
-        )
-        precision = np.where(before, first, precision)
-    return precision, recall
+def precision_at(ranking: Ranking, drawn: Index, levels: Float) -> Float:
+    """Precision at recall levels: linear between answers, 0 beyond the last hit.
 
-
-def interpolated_precision(precision: Float, recall: Float) -> Float:
-    """Precision at 101 recall levels, (B, 101), linear between answers and 0 beyond the last.
+    Recall stands still between hits while precision falls, so a level lies between two points:
+    just before a hit, and at it. Only these are computed.
 
     Args:
-        precision: (B, D) float64.
-        recall: (B, D) float64, never falling along a row.
+        ranking: S scenes, D answers, H of them hits.
+        drawn: (B, S), how often each scene is drawn.
+        levels: (N,) recall, ascending.
+
+    Returns:
+        (B, N) float64.
     """
-    rows, answers = recall.shape
-    levels = np.linspace(0.0, 1.0, LEVELS)
-    if answers == 0:
-        return np.zeros((rows, LEVELS))
+    hits = np.flatnonzero(ranking.hit)
+    if len(hits) == 0:
+        return np.zeros((len(drawn), len(levels)))
+    weight = np.ascontiguousarray(drawn.T.astype(np.int32))[ranking.scene]  # (D, B)
+    found = running_sum(weight[hits])  # (H, B)
+    total = running_sum(weight)
+    at_hit = total[hits]
+    # Answers before the first hit, between hits, and after the last: row k + 1 follows hit k.
+    nothing = np.zeros((1, len(drawn)), dtype=np.int32)
+    before_next = np.concatenate([nothing, total])[np.append(hits, len(total))]
+    found_before = np.concatenate([nothing, found])
+
+    asked = np.maximum(drawn @ ranking.asked, 1)
+    recall = np.ascontiguousarray((found / asked).T)  # (B, H), never falling along a row
     # One search for all rows: each row's recall is shifted above the row before it.
-    shift = 2.0 * np.arange(rows)[:, None]
-    place = np.searchsorted((recall + shift).ravel(), (levels + shift).ravel(), side="right")
-    left = place.reshape(rows, LEVELS) - 1 - np.arange(rows)[:, None] * answers
-    low = np.clip(left, 0, answers - 1)
-    high = np.clip(left + 1, 0, answers - 1)
-    recall_low = np.take_along_axis(recall, low, axis=1)
-    recall_high = np.take_along_axis(recall, high, axis=1)
-    precision_low = np.take_along_axis(precision, low, axis=1)
-    precision_high = np.take_along_axis(precision, high, axis=1)
-    gap = recall_high - recall_low
-    fraction = np.where(gap > 0.0, (levels - recall_low) / np.where(gap > 0.0, gap, 1.0), 0.0)
-    fraction = np.clip(fraction, 0.0, 1.0)
-    inside = precision_low + fraction * (precision_high - precision_low)
+    rows = np.arange(len(drawn))[:, None]
+    shifted = np.searchsorted(
+        (recall + 2.0 * rows).ravel(), (levels + 2.0 * rows).ravel(), side="right"
+    )
+    passed = shifted.reshape(len(drawn), len(levels)) - rows * len(hits)  # hits up to the level
+    following = np.minimum(passed, len(hits) - 1)
+
+    precision_after = found[following, rows] / np.maximum(at_hit[following, rows], 1)
+    answers = before_next[passed, rows]
+    # Before the first answer drawn there is no precision: that of the first hit reaches back.
+    precision_before = np.where(
+        answers > 0, found_before[passed, rows] / np.maximum(answers, 1), precision_after
+    )
+    recall_before = found_before[passed, rows] / asked[:, None]
+    gap = recall[rows, following] - recall_before
+    fraction = np.where(gap > 0.0, (levels - recall_before) / np.where(gap > 0.0, gap, 1.0), 0.0)
+    inside = precision_before + fraction * (precision_after - precision_before)
     return np.where(levels <= recall[:, -1:], inside, 0.0)
+
+
+def running_sum(rows: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Sums of all rows up to each, in place; by rows, which is ten times faster than `cumsum`."""
+    for before, row in itertools.pairwise(rows):
+        np.add(before, row, out=row)
+    return rows

@@ -10,8 +10,7 @@ import numpy as np
 from mm_fusion_ros.evaluation.average_precision import (
     LEVELS,
     Ranking,
-    interpolated_precision,
-    precision_recall,
+    precision_at,
 )
 from mm_fusion_ros.evaluation.charts import Line, unit_chart
 from mm_fusion_ros.evaluation.pictures import Example
@@ -185,11 +184,10 @@ def precision_charts(score: Score) -> list[str]:
 def curve(ranking: Ranking) -> tuple[Float, Float]:
     """Recall levels that are reached, and the precision at each."""
     once = np.ones((1, len(ranking.asked)), dtype=np.int64)
-    precision, recall = precision_recall(ranking, once)
+    asked = int(ranking.asked.sum())
     levels = np.linspace(0.0, 1.0, LEVELS)
-    values = interpolated_precision(precision, recall)[0]
-    reached = levels <= (recall[0, -1] if recall.shape[1] else 0.0)
-    return levels[reached], values[reached]
+    reached = levels[levels <= (ranking.hit.sum() / asked if asked else 0.0)]
+    return reached, precision_at(ranking, once, reached)[0]
 
 
 def stage_table(score: Score) -> str:
