@@ -62,6 +62,7 @@ class Library:
         required: whether the fusion node needs it.
         load: whether to import it here; a heavy one is only looked up.
         apt: Debian's package of it, for use with the system's Python.
+        beside_ros: whether it works with the numpy of a ROS distribution.
     """
 
     module: str
@@ -70,6 +71,7 @@ class Library:
     required: bool = False
     load: bool = True
     apt: str = ""
+    beside_ros: bool = True
 
 
 LIBRARIES = (
@@ -82,7 +84,7 @@ LIBRARIES = (
     Library("rosbags", "rosbags", "replay and sim"),
     Library("kiss_icp", "kiss-icp", "odometry from lidar, where no odometry comes"),
     Library("open3d", "open3d-cpu", "the simulator: demo, sim, train, eval"),
-    Library("rerun", "rerun-sdk", "recordings to look at"),
+    Library("rerun", "rerun-sdk", "recordings to look at", beside_ros=False),
     Library("rich", "rich", "progress in the terminal"),
     Library("torch", "torch", "training", load=False),
     Library("onnx", "onnx", "export", load=False),
@@ -155,6 +157,8 @@ def mend(module: str) -> str:
         if library.module == module:
             if distribution and library.apt:
                 return f"sudo apt-get install -y {library.apt}"
+            if distribution and not library.beside_ros:
+                return f"{setup_line()}  # in a shell that has not sourced ROS: it wants numpy 2"
             return setup_line() or f"python3 -m pip install {library.distribution}"
     return ""
 

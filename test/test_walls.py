@@ -195,6 +195,18 @@ def test_no_file_is_a_drawer_for_homeless_functions() -> None:
     assert [str(path) for path in FILES if path.name in drawers] == []
 
 
+def test_the_library_is_clean_for_python_3_10() -> None:
+    newer = re.compile(
+        r"(tomllib|typing\.(Self|Never|LiteralString|override|assert_never|reveal_type)|"
+        r"enum\.StrEnum|datetime\.UTC|itertools\.batched|asyncio\.(TaskGroup|timeout))$"
+    )
+    found = []
+    for path in FILES:
+        ast.parse(path.read_text(encoding="utf-8"), str(path), feature_version=(3, 10))
+        found += [f"{path.relative_to(ROOT)}: {n}" for n in imports(path) if newer.match(n)]
+    assert found == []
+
+
 def test_every_folder_of_modules_is_a_package() -> None:
     folders = {path.parent for path in FILES}
     assert [str(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
