@@ -153,6 +153,16 @@ def test_a_sourced_ros_without_its_python_is_said(checkout: Path) -> None:
     assert f"ROS is sourced from {checkout / 'ros'}" in done.stderr
 
 
+def test_the_environment_of_another_checkout_is_no_sourced_ros(checkout: Path) -> None:
+    index = checkout / "other" / ".venv" / "share" / "ament_index" / "resource_index" / "packages"
+    index.mkdir(parents=True)
+    (index / "rclpy").touch()
+    (checkout / "other" / ".venv" / "pyvenv.cfg").touch()
+    done = set_up(checkout, "run", AMENT_PREFIX_PATH=str(checkout / "other" / ".venv"))
+    assert done.returncode == 0
+    assert (checkout / RUNS).read_text() == "run --ros \n"
+
+
 @pytest.fixture
 def setup_venv(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     """The real installing part, pointed at an empty environment."""

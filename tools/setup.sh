@@ -16,12 +16,13 @@ PATH="${PATH//":$root/.venv/bin:"/":"}"
 PATH="${PATH#:}"
 PATH="${PATH%:}"
 
-# The sourced ROS distribution that has rclpy, if there is one; our own .venv does not count.
+# The sourced ROS distribution that has rclpy, if there is one. A virtual environment does not
+# count: it is our own .venv, or that of another checkout whose tools/env.sh was sourced.
 sourced_ros() {
     local prefix prefixes
     IFS=: read -r -a prefixes <<<"${AMENT_PREFIX_PATH-}"
     for prefix in ${prefixes[@]+"${prefixes[@]}"}; do
-        if [ "$prefix" != "$root/.venv" ] &&
+        if [ ! -e "$prefix/pyvenv.cfg" ] &&
             [ -e "$prefix/share/ament_index/resource_index/packages/rclpy" ]; then
             printf '%s' "$prefix"
             return

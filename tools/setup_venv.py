@@ -245,7 +245,10 @@ def missing_interfaces(ros: str) -> tuple[str, ...]:
     return tuple(
         name
         for name in INTERFACES
-        if not any(Path(p, index, name).exists() for p in prefixes if Path(p) != VENV)
+        # What another checkout built into its own environment is not the installation's.
+        if not any(
+            Path(p, index, name).exists() and not Path(p, "pyvenv.cfg").exists() for p in prefixes
+        )
     )
 
 
