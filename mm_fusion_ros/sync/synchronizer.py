@@ -29,50 +29,15 @@ from collections.abc import Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from mm_fusion_ros.config import SourceConfig, SyncConfig
-from mm_fusion_ros.samples import Modality
-from mm_fusion_ros.sync.buffer import SampleBuffer
-from mm_fusion_ros.sync.rhythm import Rhythm
+from mm_fusion_ros.sync.stream import Stream, nanoseconds
 from mm_fusion_ros.sync.tick import Entry, Outcome, TickSet, Verdict
 
 __all__ = ["DeadlineSynchronizer", "Entry", "Outcome", "TickSet", "Verdict"]
 
 T = TypeVar("T")
 
-# One picture or sweep is evidence once; these are states, and hold until the next one comes.
-REUSABLE = frozenset({Modality.GPS, Modality.ODOMETRY, Modality.IMU, Modality.COMMAND})
 # A companion this many periods late is dead, and no longer waited for.
 PATIENCE_PERIODS = 2
-
-
-def _ns(milliseconds: float) -> int:
-    return round(milliseconds * 1e6)
-
-
-class _Stream(Generic[T]):
-    """One source: its limits, samples, rhythm and counts."""
-
-    def __init__(self, source: SourceConfig, config: SyncConfig) -> None:
-        horizon_ns = _ns(config.horizon_ms)
-        self.name = source.name
-        self.offset_ns = _ns(source.offset_ms)
-        self.tolerance_ns = _ns(source.tolerance_ms)
-        # Late but not yet stale is still worth having, even beyond the horizon.
-        self.oldest_ns = max(horizon_ns, _ns(source.timeout_ms))
-        self.reusable = Modality(source.modality) in REUSABLE
-        self._rate_hz = source.rate_hz
-        self.buffer: SampleBuffer[T] = SampleBuffer(
-            config.capacity, max(horizon_ns, self.tolerance_ns), self.reusable
-        )
-        self.rhythm = Rhythm(source.rate_hz)
-        self.counts: dict[str, int] = {}
-
-    def count(self, reason: Verdict | Outcome, number: int = 1) -> None:
-        if number:
-            self.counts[reason.value] = self.counts.get(reason.value, 0) + number
-
-    def reset(self) -> None:
-        self.count(Verdict.CLOCK_RESET, self.buffer.clear())
-        self.rhythm = Rhythm(self._rate_hz)
 
 
 class _Candidate(NamedTuple):
@@ -104,17 +69,17 @@ class DeadlineSynchronizer(Generic[T]):
                 f"sync.anchor = {config.anchor!r} is not among the sources to synchronize {names}; "
                 "name one of them"
             )
-        self._streams: dict[str, _Stream[T]] = {s.name: _Stream(s, config) for s in sources}
+        self._streams: dict[str, Stream[T]] = {s.name: Stream(s, config) for s in sources}
         self._anchor = self._streams[config.anchor]
         self._companions = [
             stream
             for stream in self._streams.values()
             if stream is not self._anchor and not stream.reusable
         ]
-        self._deadline_ns = _ns(config.deadline_ms)
-        self._horizon_ns = _ns(config.horizon_ms)
-        self._future_ns = _ns(config.future_ms)
-        self._jump_ns = _ns(config.jump_ms)
+        self._deadline_ns = nanoseconds(config.deadline_ms)
+        self._horizon_ns = nanoseconds(config.horizon_ms)
+        self._future_ns = nanoseconds(config.future_ms)
+        self._jump_ns = nanoseconds(config.jump_ms)
         self._zero_is_arrival = config.zero_stamp == "arrival_time"
         self._totals: dict[str, int] = {}
         self._epoch = 0
@@ -230,17 +195,7 @@ class DeadlineSynchronizer(Generic[T]):
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:
         """Counts since construction: source name -> reason -> number."""
-        result: dict[str, Mapping[str, int]] = {}
-        for stream in self._streams.values():
-            counts = dict(stream.counts)
-            for reason, number in (
-                (Outcome.PASSED_OVER.value, stream.buffer.passed_over),
-                (Verdict.OVERFLOW.value, stream.buffer.overflowed),
-            ):
-                if number:
-                    counts[reason] = counts.get(reason, 0) + number
-            result[stream.name] = counts
-        return result
+        return {name: stream.all_counts() for name, stream in self._streams.items()}
 
     def totals(self) -> Mapping[str, int]:
         """Counts that belong to no source: ticks by their cause, skipped instants, resets."""
@@ -263,7 +218,7 @@ class DeadlineSynchronizer(Generic[T]):
             self._count(Verdict.CLOCK_RESET)
         self._clock_ns = max(self._clock_ns, now_ns)
 
-    def _admit(self, stream: _Stream[T], stamp_ns: int, payload: T, now_ns: int) -> Verdict:
+    def _admit(self, stream: Stream[T], stamp_ns: int, payload: T, now_ns: int) -> Verdict:
         """Checks one sample and files it; what is refused leaves no trace but its count."""
         if stamp_ns <= 0 and not self._zero_is_arrival:
             return Verdict.ZERO_STAMP
@@ -361,7 +316,7 @@ class DeadlineSynchronizer(Generic[T]):
                 return False
         return True
 
-    def _left_to_the_next_ns(self, stream: _Stream[T], stamp_ns: int) -> int | None:
+    def _left_to_the_next_ns(self, stream: Stream[T], stamp_ns: int) -> int | None:
         """Samples after this stamp are left to the next tick; None where all may be taken.
 
         A source about as slow as the ticks and out of step with them has one sample on either side
