@@ -288,6 +288,6 @@ def arrange(cameras: Sequence[str]) -> Any:
                 row_shares=[2.2, 1.0, 1.0, 0.8],
             ),
         ),
-        views.TimePanel(timeline="ros_time"),
+        views.TimePanel(state="collapsed", timeline="ros_time"),
         collapse_panels=True,
     )
