@@ -15,7 +15,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Union
 
 import numpy as np
 
@@ -59,12 +59,12 @@ from mm_fusion_ros.sensors.rejection import Rejected
 from mm_fusion_ros.sync.synchronizer import DeadlineSynchronizer, TickSet, Verdict
 
 log = logging.getLogger(__name__)
-F = TypeVar("F")
+Feature = Union[CameraFeature, LidarFeature]
 SEEING = (Modality.CAMERA, Modality.LIDAR)
 
 
 @dataclass
-class Evidence(Generic[F]):
+class Evidence:
     """One camera's or lidar's sample on its way to the tick.
 
     Attributes:
@@ -74,11 +74,8 @@ class Evidence(Generic[F]):
     """
 
     prepared: PreparedImage | PreparedScan
-    encode: Callable[[], F]
-    feature: Pending[F] | None = None
-
-
-AnyEvidence = Evidence[CameraFeature] | Evidence[LidarFeature] | None
+    encode: Callable[[], Feature]
+    feature: Pending[Feature] | None = None
 
 
 class Pipeline:
@@ -113,7 +110,7 @@ class Pipeline:
         self._imu_intake = ImuIntake()
         self._command_intake = CommandIntake(config.command)
 
-        self._synchronizer: DeadlineSynchronizer[AnyEvidence] = DeadlineSynchronizer(
+        self._synchronizer: DeadlineSynchronizer[Evidence | None] = DeadlineSynchronizer(
             config.sources, config.sync
         )
         self._gate = Gate(config.sources, config.reliability)
@@ -137,7 +134,7 @@ class Pipeline:
                 self._push(sample, now_ns)
         except Rejected as rejected:
             self.reject(sample.source, rejected.reason, rejected.detail)
-        except Exception as error:  # one sensor's failure must not stop the others
+        except Exception as error:  # noqa: BLE001 - one sensor's failure must not stop the others
             self._failed(sample.source, "exception", error)
 
     def reject(self, source: str, reason: str, detail: str = "") -> None:
@@ -204,7 +201,7 @@ class Pipeline:
             raise Rejected("unknown_source", f"{sample.source!r} is not among the sources")
 
         # Validate: what is wrong is refused before it touches any state.
-        evidence: AnyEvidence = None
+        evidence: Evidence | None = None
         quality: Mapping[str, float] = {}
         if isinstance(sample, CameraFrame):
             image, quality = self._camera_intake.accept(sample)
@@ -257,7 +254,7 @@ class Pipeline:
 
         return encode
 
-    def _encode_early(self, evidence: Evidence[F], sample: Sample) -> None:
+    def _encode_early(self, evidence: Evidence, sample: Sample) -> None:
         """Encodes on arrival what the next tick will want: of a fast camera, the nearest frame."""
         if self._detector is None:
             return
@@ -266,7 +263,7 @@ class Pipeline:
         if expected_ns is None or abs(sample.stamp_ns - expected_ns) <= near_ns:
             evidence.feature = self._scheduler.submit(evidence.encode)
 
-    def _answer(self, due: TickSet[AnyEvidence], now_ns: int) -> FusedOutput:
+    def _answer(self, due: TickSet[Evidence | None], now_ns: int) -> FusedOutput:
         tick_ns = due.stamp_ns
 
         # Collect the features that belong to this instant; a sensor that failed is left out.
@@ -321,28 +318,24 @@ class Pipeline:
             by_deadline=due.by_deadline,
         )
 
-    def _feature_of(
-        self, name: str, evidence: Evidence[CameraFeature] | Evidence[LidarFeature]
-    ) -> CameraFeature | LidarFeature | None:
+    def _feature_of(self, name: str, evidence: Evidence) -> Feature | None:
         """The encoded sample; encoded now if nobody did before; None if that failed."""
         if self._detector is None:
             return None
         try:
             pending = evidence.feature or self._scheduler.submit(evidence.encode)
             return pending.result()
-        except Exception as error:  # one sensor's failure must not stop the others
+        except Exception as error:  # noqa: BLE001 - one sensor's failure must not stop the others
             self._failed(name, "encoder_failed", error)
             return None
 
-    def _detect(
-        self, cameras: list[CameraFeature], lidars: list[LidarFeature]
-    ) -> Detections:
+    def _detect(self, cameras: list[CameraFeature], lidars: list[LidarFeature]) -> Detections:
         if self._detector is None:
             return NOTHING
         try:
             with self._stopwatch.measure("fuse"):
                 return self._detector.detect(cameras, lidars)
-        except Exception as error:  # a tick without objects, and the next one may succeed
+        except Exception as error:  # noqa: BLE001 - without objects now, the next tick may succeed
             self._failed(self.config.sync.anchor, "fusion_failed", error)
             return NOTHING
 

@@ -41,7 +41,7 @@ class Inline:
         done: Future[T] = Future()
         try:
             done.set_result(work())
-        except Exception as error:  # handed on, whatever it is
+        except Exception as error:  # noqa: BLE001 - handed on, whatever it is
             done.set_exception(error)
         return done
 

@@ -76,9 +76,7 @@ def without(arrivals: Iterable[Arrival], *sources: str) -> list[Arrival]:
     return [arrival for arrival in arrivals if arrival[1].source not in sources]
 
 
-def drive(
-    pipeline: Pipeline, arrivals: Iterable[Arrival], until_ns: int = 0
-) -> list[FusedOutput]:
+def drive(pipeline: Pipeline, arrivals: Iterable[Arrival], until_ns: int = 0) -> list[FusedOutput]:
     """Ticks whenever one is due, as every owner of a pipeline does."""
     outputs = []
 

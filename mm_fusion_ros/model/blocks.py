@@ -7,6 +7,8 @@ behaves the same in training and at run time, and leaves plain convolutions in t
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +19,9 @@ RELU_GAIN = (2.0 / (1.0 - 1.0 / torch.pi)) ** 0.5
 class StandardizedConvolution(nn.Conv2d):
     """A convolution whose filters have zero mean and unit variance times a learned gain."""
 
-    def __init__(self, channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1) -> None:
+    def __init__(
+        self, channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1
+    ) -> None:
         super().__init__(channels_in, channels_out, kernel, stride, kernel // 2)
         self.gain = nn.Parameter(torch.ones(channels_out, 1, 1, 1))
         nn.init.zeros_(self.bias)  # type: ignore[arg-type]
@@ -30,11 +34,14 @@ class StandardizedConvolution(nn.Conv2d):
         return centred * (spread * self.gain)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolves (B, in, H, W)."""
         weight = self.effective_weight()
         return nn.functional.conv2d(x, weight, self.bias, self.stride, self.padding)
 
 
-def convolution(channels_in: int, channels_out: int, *, stride: int = 1, kernel: int = 3) -> nn.Sequential:
+def convolution(
+    channels_in: int, channels_out: int, *, stride: int = 1, kernel: int = 3
+) -> nn.Sequential:
     """Standardised convolution and ReLU."""
     layer = StandardizedConvolution(channels_in, channels_out, kernel, stride)
     nn.init.constant_(layer.gain, RELU_GAIN)
@@ -51,6 +58,7 @@ class Residual(nn.Module):
         nn.init.constant_(self.second.gain, 0.2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) to the same shape."""
         return torch.relu(x + self.second(self.first(x)))
 
 
@@ -64,15 +72,16 @@ class Pyramid(nn.Module):
     def __init__(self, channels: tuple[int, ...], depths: tuple[int, ...]) -> None:
         super().__init__()
         self.stages = nn.ModuleList()
-        for level, (width, depth) in enumerate(zip(channels, depths)):
+        for level, (width, depth) in enumerate(zip(channels, depths, strict=True)):
             entry = [convolution(channels[level - 1], width, stride=2)] if level else []
             self.stages.append(nn.Sequential(*entry, *[Residual(width) for _ in range(depth)]))
         self.lateral = nn.ModuleList(
-            StandardizedConvolution(deep, shallow, 1) for shallow, deep in zip(channels, channels[1:])
+            StandardizedConvolution(deep, shallow, 1) for shallow, deep in pairwise(channels)
         )
         self.smooth = nn.ModuleList(convolution(width, width) for width in channels[:-1])
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, channels[0], H, W) to the same shape."""
         levels = []
         for stage in self.stages:
             x = stage(x)

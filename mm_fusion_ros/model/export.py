@@ -29,6 +29,7 @@ class CameraEncoderGraph(nn.Module):
         self.encoder = net.camera_encoder
 
     def forward(self, image: Tensor) -> Tensor:
+        """See the class."""
         features: Tensor = self.encoder(image.permute(0, 3, 1, 2).float())
         return features
 
@@ -49,6 +50,7 @@ class CameraGridGraph(nn.Module):
     def forward(
         self, features: Tensor, sampling: Tensor, log_depth: Tensor, valid: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
+        """See the class."""
         lifted = total(lift(features, sampling, log_depth, valid))
         count = total(coverage(valid))
         grid = self.grid(lifted / count.clamp(min=1.0))
@@ -63,6 +65,7 @@ class LidarEncoderGraph(nn.Module):
         self.encoder, self.head = net.lidar_encoder, net.lidar_head
 
     def forward(self, raster: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
         features = self.encoder(raster)
         return features, self.head(features)
 
@@ -75,6 +78,7 @@ class FusionGraph(nn.Module):
         self.fusion, self.head = net.fusion, net.fused_head
 
     def forward(self, camera: Tensor, lidar: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
         fused, share = self.fusion(camera, lidar, present)
         return self.head(fused), share
 
@@ -86,7 +90,11 @@ def bake(module: nn.Module) -> nn.Module:
         if not isinstance(child, StandardizedConvolution):
             continue
         plain = nn.Conv2d(
-            child.in_channels, child.out_channels, child.kernel_size, child.stride, child.padding  # type: ignore[arg-type]
+            child.in_channels,
+            child.out_channels,
+            child.kernel_size,
+            child.stride,
+            child.padding,  # type: ignore[arg-type]
         )
         with torch.no_grad():
             plain.weight.copy_(child.effective_weight())

@@ -11,7 +11,6 @@ from mm_fusion_ros.model.blocks import convolution
 from mm_fusion_ros.outputs import CLASSES, COLOURS
 from mm_fusion_ros.perception import maps
 
-
 IMAGE_CHANNELS = len(CLASSES) + len(COLOURS)
 
 

@@ -177,5 +177,3 @@ def _too_near(found: list[Detection], x: float, y: float, width: float) -> bool:
         if (centre[0] - x) ** 2 + (centre[1] - y) ** 2 < reach**2:
             return True
     return False
-
-

@@ -254,9 +254,10 @@ class Detector:
             return {}
         cells = np.array([item.cell for item in found])
         result: dict[str, float] = {}
-        for name, features in (("camera", cameras), ("lidar", lidars)):
+        sources = {"camera": [c.source for c in cameras], "lidar": [s.source for s in lidars]}
+        for name, of_kind in sources.items():
             if name in answers:
                 log_variance = answers[name][0, maps.LOG_VARIANCE][:2, cells[:, 0], cells[:, 1]]
                 variance = float(np.exp(np.clip(log_variance, *LOG_VARIANCE_RANGE)).mean())
-                result.update({feature.source: variance for feature in features})
+                result.update(dict.fromkeys(of_kind, variance))
         return result

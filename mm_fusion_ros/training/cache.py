@@ -10,6 +10,7 @@ import multiprocessing
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,7 +21,7 @@ from mm_fusion_ros.geometry import apply
 from mm_fusion_ros.outputs import CLASSES, COLOURS
 from mm_fusion_ros.samples import Float
 
-TRAIN_SEEDS = range(0, 100_000)
+TRAIN_SEEDS = range(100_000)
 VALIDATION_SEEDS = range(100_000, 101_000)
 IMAGE_SIZE = (384, 288)
 """Width and height at which scenes are rendered: the camera network's input."""
@@ -101,6 +102,7 @@ def save(scene: Scene, path: Path) -> None:
         if not done:
             raise OSError(f"cannot encode an image for {path}")
         images[f"image_{index}"] = encoded
+    arrays: dict[str, Any] = images
     partial = path.with_suffix(".partial")
     with open(partial, "wb") as stream:
         np.savez(
@@ -113,7 +115,7 @@ def save(scene: Scene, path: Path) -> None:
             boxes=scene.boxes,
             lidar_points=scene.lidar_points,
             seen=scene.seen,
-            **images,
+            **arrays,
         )
     partial.replace(path)
 
@@ -122,10 +124,9 @@ def load(path: Path) -> Scene:
     """Reads what `save` wrote."""
     with np.load(path, allow_pickle=False) as data:
         count = len(data["intrinsics"])
-        images = [
-            cv2.cvtColor(cv2.imdecode(data[f"image_{i}"], cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-            for i in range(count)
-        ]
+        images = [cv2.imdecode(data[f"image_{i}"], cv2.IMREAD_COLOR_RGB) for i in range(count)]
+        if any(image is None for image in images):
+            raise ValueError(f"{path}: an image is damaged; delete the file to have it made anew")
         return Scene(
             images=np.stack(images).astype(np.uint8),
             intrinsics=data["intrinsics"],

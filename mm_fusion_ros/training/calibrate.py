@@ -51,12 +51,16 @@ def prepare(scene: Scene) -> tuple[list[PreparedImage], PreparedScan]:
     height, width = scene.images.shape[1:3]
     images = [
         PreparedImage(image, k, (0, 0, width, height), extrinsics)
-        for image, k, extrinsics in zip(scene.images, scene.intrinsics, scene.base_from_camera)
+        for image, k, extrinsics in zip(
+            scene.images, scene.intrinsics, scene.base_from_camera, strict=True
+        )
     ]
     return images, PreparedScan(points=scene.points, invalid=0)
 
 
-def gather(found: Sequence[Detection], scene: Scene, asked: NDArray[np.bool_], into: Samples) -> None:
+def gather(
+    found: Sequence[Detection], scene: Scene, asked: NDArray[np.bool_], into: Samples
+) -> None:
     """Matches detections, strongest first, to the nearest free object of their class.
 
     Detections on objects that these sensors cannot be asked for do not count either way.
@@ -151,13 +155,10 @@ def calibrate(folder: Path, scenes: Path, seeds: Sequence[int]) -> dict[str, dic
         cameras = [detector.encode_camera(im, f"camera_{i}") for i, im in enumerate(images)]
         lidar = detector.encode_lidar(scan)
         by_lidar = scene.lidar_points >= cache.LIDAR_MIN_POINTS
-        by_camera = scene.seen.any(axis=1)
-        for subset, evidence, asked in (
-            ("both", (cameras, [lidar]), by_camera | by_lidar),
-            ("lidar", ([], [lidar]), by_lidar),
-            ("camera", (cameras, []), by_camera),
-        ):
-            found = detector.detect(*evidence).raw  # type: ignore[arg-type]
-            gather(found, scene, asked, gathered[subset])
+        by_camera = np.asarray(scene.seen.any(axis=1))
+        by_either = by_camera | by_lidar
+        gather(detector.detect(cameras, [lidar]).raw, scene, by_either, gathered["both"])
+        gather(detector.detect([], [lidar]).raw, scene, by_lidar, gathered["lidar"])
+        gather(detector.detect(cameras, []).raw, scene, by_camera, gathered["camera"])
     detector.close()
     return {subset: asdict(fit(samples)) for subset, samples in gathered.items()}

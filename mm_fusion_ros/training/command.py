@@ -72,5 +72,5 @@ def run(args: argparse.Namespace) -> int:
         print(f"taken over from {args.start}: {', '.join(trainer.start_from(Path(args.start)))}")
     trainer.resume()
     trainer.run(args.stages)
-    print(f"trained: {trainer.checkpoint}; next: mm-fusion export --checkpoint {trainer.checkpoint}")
+    print(f"trained; next: mm-fusion export --checkpoint {trainer.checkpoint}")
     return 0

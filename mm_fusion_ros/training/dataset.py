@@ -89,8 +89,10 @@ def augment(scene: Scene, options: Augmentation, rng: np.random.Generator) -> Sc
 
 
 def image_depth(
-    points: NDArray[np.float32], intrinsics: NDArray[np.float64],
-    base_from_camera: NDArray[np.float64], size: tuple[int, int],
+    points: NDArray[np.float32],
+    intrinsics: NDArray[np.float64],
+    base_from_camera: NDArray[np.float64],
+    size: tuple[int, int],
 ) -> NDArray[np.float32]:
     """Lidar points as log-depth on the camera's feature map.
 
@@ -116,17 +118,19 @@ def prepare(scene: Scene) -> Item:
     region = (0.0, 0.0, float(size[0]), float(size[1]))
     lifts = [
         lift_geometry(k, extrinsics, region, size)
-        for k, extrinsics in zip(scene.intrinsics, scene.base_from_camera)
+        for k, extrinsics in zip(scene.intrinsics, scene.base_from_camera, strict=True)
     ]
     by_lidar = scene.lidar_points >= cache.LIDAR_MIN_POINTS
-    by_camera = scene.seen.any(axis=1)
+    by_camera = np.asarray(scene.seen.any(axis=1))
     asked = {"camera": by_camera, "lidar": by_lidar, "both": by_camera | by_lidar}
     drawn = [
         draw_image(
             scene.boxes, scene.class_index, scene.colour_index, scene.seen[:, i], k, extrinsics,
             (size[1] // STRIDE, size[0] // STRIDE), STRIDE,
         )
-        for i, (k, extrinsics) in enumerate(zip(scene.intrinsics, scene.base_from_camera))
+        for i, (k, extrinsics) in enumerate(
+            zip(scene.intrinsics, scene.base_from_camera, strict=True)
+        )
     ]  # fmt: skip
     return Item(
         images=scene.images,
@@ -136,7 +140,7 @@ def prepare(scene: Scene) -> Item:
         image_depth=np.stack(
             [
                 image_depth(scene.points, k, extrinsics, size)
-                for k, extrinsics in zip(scene.intrinsics, scene.base_from_camera)
+                for k, extrinsics in zip(scene.intrinsics, scene.base_from_camera, strict=True)
             ]
         ),
         image_heat=np.stack([one.heat for one in drawn]),

@@ -115,8 +115,6 @@ def depth_loss(features: Tensor, log_depth: Tensor) -> Tensor:
     return (loss * known).sum() / known.sum().clamp(min=1.0)
 
 
-
-
 def image_loss(output: Tensor, heat: Tensor, colour: Tensor) -> Tensor:
     """What the image head is taught: centres by class, and the colour of what stands there.
 

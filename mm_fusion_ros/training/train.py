@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,12 +76,13 @@ class CountingSampler(Sampler[int]):
 
 def trained_modules(net: FusionNet, stage: str) -> list[nn.Module]:
     """What a stage changes; everything else is frozen."""
-    return {
+    parts: dict[str, list[nn.Module]] = {
         "lidar": [net.lidar_encoder, net.lidar_head],
         "camera": [net.camera_encoder, net.image_head, net.camera_grid, net.camera_head],
         "fusion": [net.fusion, net.fused_head],
         "joint": [net],
-    }[stage]
+    }
+    return parts[stage]
 
 
 def choose(targets: dict[str, TargetBatch], subset: Tensor) -> TargetBatch:
@@ -93,7 +95,9 @@ def choose(targets: dict[str, TargetBatch], subset: Tensor) -> TargetBatch:
     return TargetBatch(*[pick(name) for name in ("heat", "care", "weight", "box", "colour")])
 
 
-def stage_loss(net: FusionNet, batch: Batch, stage: str, draw: torch.Generator) -> dict[str, Tensor]:
+def stage_loss(
+    net: FusionNet, batch: Batch, stage: str, draw: torch.Generator
+) -> dict[str, Tensor]:
     """Loss terms of one step; "total" is what is minimised."""
     if stage == "lidar":
         return detection_loss(net.lidar_head(net.lidar(batch.raster)), batch.targets["lidar"])
@@ -145,7 +149,8 @@ class Trainer:
         self.config, self.cache, self.out = config, cache, out
         self.device = torch.device(device)
         torch.manual_seed(config.seed)
-        self.net = FusionNet().to(self.device, memory_format=torch.channels_last)
+        self.net = FusionNet().to(self.device)
+        self.net = self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
         self.done: dict[str, int] = dict.fromkeys(STAGES, 0)
         self.optimizer_state: dict[str, object] | None = None
@@ -236,7 +241,7 @@ class Trainer:
         for parameter in parameters:
             parameter.requires_grad_(True)
         # Gains and biases are not decayed.
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [p for p in parameters if p.ndim > 1 and p[0].numel() > 1]},
             {"params": [p for p in parameters if not (p.ndim > 1 and p[0].numel() > 1)],
              "weight_decay": 0.0},

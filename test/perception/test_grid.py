@@ -18,7 +18,7 @@ def points(*rows: tuple[float, float, float, float]) -> np.ndarray:
 
 
 def test_a_point_lands_in_the_cell_and_slice_it_lies_in() -> None:
-    # 0.3125 m cells: x = 10.0 is cell floor(50 / 0.3125) = 160, y = -5.0 is floor(35 / .3125) = 112.
+    # Cells of 0.3125 m: x = 10 is number floor(50 / 0.3125) = 160, y = -5 floor(35 / 0.3125) = 112.
     raster = grid.rasterize(points((10.0, -5.0, 0.8, 0.5)))
     slices = len(grid.HEIGHT_EDGES_M) - 1
     # 0.8 m lies between the edges 0.7 and 1.0, the fourth slice.
@@ -50,7 +50,7 @@ def test_a_cell_straight_ahead_projects_onto_the_image_centre_column() -> None:
     centres = grid.cell_centres()
     ix, iy = int(np.argmin(np.abs(centres - 10.3))), grid.CELLS // 2 - 1  # y = -0.3125
     u, v = lift.sampling[ix, iy]  # the first height, 0.3 m, that of the camera
-    # u = 191.5 - 190 * y / x; sampling = (u + 0.5) * 2 / 384 - 1.
+    # By the pinhole u is 191.5 - 190 y / x, and -1..1 runs over the width of 384 pixels.
     expected = (191.5 + 190.0 * 0.3125 / centres[ix] + 0.5) / 192.0 - 1.0
     assert u == pytest.approx(expected, abs=1e-5)
     assert v == pytest.approx(0.0, abs=1e-5)

@@ -38,7 +38,7 @@ def test_a_network_that_says_exactly_the_targets_is_decoded_to_the_objects() -> 
         key=lambda item: -item.centre[0],
     )
     assert [(o.class_name, o.colour) for o in found] == [("car", "blue"), ("cone", "orange")]
-    for item, box in zip(found, (CAR, CONE)):
+    for item, box in zip(found, (CAR, CONE), strict=True):
         assert item.centre == pytest.approx(box[:3], abs=1e-4)
         assert item.size == pytest.approx(box[3:6], rel=1e-4)
         assert item.yaw == pytest.approx(box[6], abs=1e-4)

@@ -28,8 +28,8 @@ class CameraEncoder(nn.Module):
         self.pyramid = Pyramid((32, 48, 96, 96), (1, 2, 2, 1))
         self.features = nn.Conv2d(32, IMAGE_FEATURES, 1)
         self.depth = nn.Conv2d(32, 2, 1)
-        nn.init.constant_(self.depth.bias[0], 2.3)  # type: ignore[index,arg-type]
-        nn.init.constant_(self.depth.bias[1], -1.0)  # type: ignore[index,arg-type]
+        nn.init.constant_(self.depth.bias[0], 2.3)  # type: ignore[index]
+        nn.init.constant_(self.depth.bias[1], -1.0)  # type: ignore[index]
 
     def forward(self, image: Tensor) -> Tensor:
         """Encodes images.
