@@ -113,18 +113,18 @@ class Monitor:
 
     def note(self, source: str, reason: str, detail: str) -> None:
         """Logs a cause, once; from any thread."""
-        self._causes.note(source, reason, detail, time.monotonic())
+        if self._living():
+            self._causes.note(source, reason, detail, time.monotonic())
 
     def failed(self, where: str, error: Exception) -> None:
         """Logs an exception with its trace, once for each cause; from any thread."""
-        if not rclpy.ok(context=self._node.context):
-            return  # at the end of the process publishers close under the worker's hands
-        if self._causes.note(where, "exception", repr(error), time.monotonic()):
+        # At the end of the process publishers close under the worker's hands.
+        if self._living() and self._causes.note(where, "exception", repr(error), time.monotonic()):
             trace = traceback.format_exception(type(error), error, error.__traceback__)
             self._node.get_logger().error("".join(trace))
 
     def _watch(self) -> None:
-        if not self._active:
+        if not self._active or not self._living():
             return
         now_s = time.monotonic()
         if self._now_ns() == 0 and now_s - self._born_s > NO_CLOCK_S:
@@ -138,6 +138,8 @@ class Monitor:
             self._withdraw()
 
     def _report(self) -> None:
+        if not self._living():
+            return
         now_s = time.monotonic()
         status = self._status()
         self._causes.follow(status.snapshot.counters, now_s)
@@ -152,6 +154,9 @@ class Monitor:
             )
         )
         self._reported_s = now_s
+
+    def _living(self) -> bool:
+        return bool(rclpy.ok(context=self._node.context))
 
     def _now_ns(self) -> int:
         return int(self._node.get_clock().now().nanoseconds)
