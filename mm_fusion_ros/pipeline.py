@@ -23,8 +23,10 @@ from mm_fusion_ros.config import FusionConfig
 from mm_fusion_ros.geometry import apply
 from mm_fusion_ros.grounding.target import TargetKeeper
 from mm_fusion_ros.localization.enu import LocalPlane
+from mm_fusion_ros.localization.fallback import OdometryFallback
 from mm_fusion_ros.localization.filter import PoseFilter
 from mm_fusion_ros.localization.motion import MotionBuffer
+from mm_fusion_ros.localization.odometry import LidarOdometry
 from mm_fusion_ros.outputs import FusedOutput, ObstacleGrid
 from mm_fusion_ros.perception.detector import (
     NOTHING,
@@ -86,6 +88,7 @@ class Pipeline:
         detector: the networks; without them cameras and lidars give obstacles and trust only.
         scheduler: who encodes; inline by default.
         stopwatch: times the stages; none by default.
+        lidar_odometry: makes odometry from scans, for when no topic gives any; none by default.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class Pipeline:
         detector: Detector | None = None,
         scheduler: Scheduler | None = None,
         stopwatch: Stopwatch | None = None,
+        lidar_odometry: Callable[[], LidarOdometry] | None = None,
     ) -> None:
         self.config = config
         self._detector = detector
@@ -116,6 +120,11 @@ class Pipeline:
         self._gate = Gate(config.sources, config.reliability)
         self._motion = MotionBuffer()
         self._filter = PoseFilter(config.localization)
+        self._fallback = OdometryFallback(
+            config.localization.lidar_odometry,
+            is_expected=any(s.modality == Modality.ODOMETRY.value for s in config.sources),
+            make=lidar_odometry,
+        )
         self._tracker = Tracker(config.tracking)
         self._keeper = TargetKeeper(config.grounding, config.command)
         self._epoch = 0
@@ -183,8 +192,13 @@ class Pipeline:
         self._synchronizer.reset()
         self._forget()
 
+    def close(self) -> None:
+        """Ends what runs in threads of its own; the owner closes what it gave."""
+        self._fallback.close()
+
     def _forget(self) -> None:
         self._gate.reset()
+        self._fallback.reset()
         self._motion.reset()
         self._filter.reset()
         self._tracker.reset()
@@ -230,13 +244,22 @@ class Pipeline:
         # Use at once what need not wait for the tick.
         if evidence is not None:
             self._encode_early(evidence, sample)
+            if isinstance(evidence.prepared, PreparedScan):
+                for estimated in self._fallback.push(evidence.prepared.points, stamp_ns):
+                    self._move(estimated)
         elif isinstance(sample, OdometrySample):
-            self._motion.push(sample)
-            self._filter.push_odometry(sample)
+            if self._fallback.hear():
+                self._motion.reset()
+                self._filter.reset()
+            self._move(sample)
         elif isinstance(sample, GpsFix):
             self._filter.push_gps(sample)
         elif isinstance(sample, Command):
             self._keeper.command(sample)
+
+    def _move(self, sample: OdometrySample) -> None:
+        self._motion.push(sample)
+        self._filter.push_odometry(sample)
 
     def _camera_encoding(self, image: PreparedImage, source: str) -> Callable[[], CameraFeature]:
         def encode() -> CameraFeature:

@@ -92,8 +92,8 @@ def bake(module: nn.Module) -> nn.Module:
         plain = nn.Conv2d(
             child.in_channels,
             child.out_channels,
-            child.kernel_size,
-            child.stride,
+            child.kernel_size,  # type: ignore[arg-type]
+            child.stride,  # type: ignore[arg-type]
             child.padding,  # type: ignore[arg-type]
         )
         with torch.no_grad():

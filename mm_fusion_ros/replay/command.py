@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mm_fusion_ros import config as configuration
 from mm_fusion_ros.config import ConfigError, FusionConfig
 from mm_fusion_ros.inference.backend import BackendError
 from mm_fusion_ros.inference.model_folder import ModelError, ModelFolder
+from mm_fusion_ros.localization.odometry import LidarOdometry
 from mm_fusion_ros.perception.detector import Detector
 from mm_fusion_ros.pipeline import Pipeline
 from mm_fusion_ros.replay.bag import BagError, BagSource
@@ -130,7 +132,14 @@ def replayed(args: argparse.Namespace) -> tuple[ReplayResult, Path]:
         if detector is not None:
             stack.callback(detector.close)
         stopwatch = Stopwatch(time.perf_counter_ns)
-        pipeline = Pipeline(config, detector=detector, stopwatch=stopwatch)
+        pipeline = Pipeline(
+            config,
+            detector=detector,
+            stopwatch=stopwatch,
+            # Inside the push, not in a thread: two replays give the same bytes.
+            lidar_odometry=partial(LidarOdometry, threaded=False),
+        )
+        stack.callback(pipeline.close)
         recording = None if args.no_rerun else open_recording(out / RECORDING, config, remarks)
         if recording is not None:
             stack.callback(recording.close)

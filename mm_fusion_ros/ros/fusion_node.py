@@ -38,13 +38,20 @@ Failure = TransitionCallbackReturn.FAILURE
 
 def shipped_pipeline(config: FusionConfig) -> tuple[Owned, Stopwatch]:
     """The pipeline with the shipped detector, encoding in threads, timed by the steady clock."""
+    from mm_fusion_ros.localization.odometry import LidarOdometry
     from mm_fusion_ros.perception.detector import Detector
     from mm_fusion_ros.pipeline import Pipeline
 
     stopwatch = Stopwatch(time.monotonic_ns)
     detector = Detector(ModelFolder.open(config.perception.model), config.perception)
     threads = Threads(ENCODER_THREADS)
-    pipeline = Pipeline(config, detector=detector, scheduler=threads, stopwatch=stopwatch)
+    pipeline = Pipeline(
+        config,
+        detector=detector,
+        scheduler=threads,
+        stopwatch=stopwatch,
+        lidar_odometry=LidarOdometry,
+    )
     return pipeline, stopwatch
 
 
