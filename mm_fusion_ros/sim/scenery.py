@@ -236,8 +236,8 @@ def posters(
         side = 1.0 if rng.random() < 0.5 else -1.0
         z = rng.uniform(tall / 2, max(tall / 2, height - tall / 2))
         b.add(f, Primitive.BOX, (x, side * out, z), (wide, 0.04, tall), draw_any(rng),
-              Material.POSTER,
-              accent=draw_any(rng), reflectivity=draw_reflectivity(rng), phase=rng.random())  # fmt: skip
+              Material.POSTER, accent=draw_any(rng), reflectivity=draw_reflectivity(rng),
+              phase=rng.random())  # fmt: skip
 
 
 def fence(b: PartBuilder, f: int, rng: np.random.Generator, length: float) -> None:
