@@ -68,12 +68,14 @@ class Innovation:
         residual: (K, 2) measured minus expected antenna place [m].
         covariance: (K, 2, 2) of it.
         jacobian: (K, 2, 5) of the expected place with respect to the state.
+        spread: (2, 2) covariance of the innovation of the mixture.
         nis: normalised innovation squared of the mixture; chi-square, 2 degrees of freedom.
     """
 
     residual: Float
     covariance: Float
     jacobian: Float
+    spread: Float
     nis: float
 
 
@@ -218,7 +220,7 @@ def innovation(bank: Bank, antenna: Float, arm: Float, noise: Float) -> Innovati
     whole = np.einsum("k,kij->ij", bank.weight, covariance)
     whole = whole + np.einsum("k,ki,kj->ij", bank.weight, apart, apart)
     nis = float(centre @ np.linalg.solve(whole, centre))
-    return Innovation(residual, covariance, jacobian, nis)
+    return Innovation(residual, covariance, jacobian, whole, nis)
 
 
 def reweighted(bank: Bank, seen: Innovation, floor: float) -> Bank:
@@ -248,32 +250,11 @@ def updated(bank: Bank, seen: Innovation, noise: Float) -> Bank:
     return replace(bank, mean=mean, covariance=symmetric(covariance))
 
 
-def with_unknown_bias(bank: Bank, step: Float) -> Bank:
-    """The bank after the receiver stepped: its slow error may have changed by `step` or more.
-
-    Args:
-        bank: the filters.
-        step: (2,) the step seen [m].
-    """
-    covariance = bank.covariance.copy()
-    mean = bank.mean.copy()
-    mean[:, BIAS] += step
-    # The slow error starts anew: what was known of it, and its tie to the place, is gone.
-    covariance[:, BIAS, :] = 0.0
-    covariance[:, :, BIAS] = 0.0
-    covariance[:, [3, 4], [3, 4]] = float(step @ step) + 1.0
-    return replace(bank, mean=mean, covariance=covariance)
-
-
-def with_usual_bias(bank: Bank, hypotheses: Hypotheses) -> Bank:
-    """The bank when the receiver came back: its slow error is new and as large as usual."""
-    covariance = bank.covariance.copy()
-    mean = bank.mean.copy()
-    mean[:, BIAS] = 0.0
-    covariance[:, BIAS, :] = 0.0
-    covariance[:, :, BIAS] = 0.0
-    covariance[:, [3, 4], [3, 4]] = (hypotheses.gps_sigma_m**2)[:, None]
-    return replace(bank, mean=mean, covariance=covariance)
+def with_wider_bias(bank: Bank, covariance: Float) -> Bank:
+    """The bank when the receiver's slow error has changed at once, by a (2, 2) covariance."""
+    wider = bank.covariance.copy()
+    wider[:, BIAS, BIAS] += covariance
+    return replace(bank, covariance=wider)
 
 
 def moments(bank: Bank) -> tuple[Float, Float]:

@@ -6,7 +6,7 @@ late is put in its place by going back to the belief before it and processing th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.stats import chi2
@@ -107,7 +107,8 @@ class Belief:
         noise: the receiver's noise.
         rejected: offsets of the fixes rejected since the last accepted one, with their stamps.
         outside: the sightings rejected before alignment.
-        stepped: whether the receiver has stepped away and not come back.
+        offset: (2,) how far the receiver has stepped away, taken off every fix [m].
+        stepped: whether that is farther than a fix may usually be off.
         acceptance: running share of accepted fixes.
         mean_nis: running mean of the normalised innovation squared; 2 is consistent.
         free_m2: what the position variance would be, had GPS been silent for the last seconds.
@@ -129,6 +130,7 @@ class Belief:
     bank: Bank | None = None
     rejected: tuple[tuple[int, Float], ...] = ()
     outside: tuple[Sighting, ...] = ()
+    offset: Float = field(default_factory=lambda: np.zeros(2))
     stepped: bool = False
     acceptance: float = 1.0
     mean_nis: float = 2.0
@@ -180,7 +182,8 @@ class Rules:
         """How far the receiver is thought to be off at present [m]."""
         if belief.bank is None:
             return 0.0
-        return float(np.linalg.norm(belief.bank.weight @ belief.bank.mean[:, BIAS]))
+        slow = belief.bank.weight @ belief.bank.mean[:, BIAS]
+        return float(np.linalg.norm(belief.offset + slow))
 
     def processed(self, belief: Belief, sighting: Sighting) -> Belief:
         """The belief after one more fix, newer than the latest."""
@@ -350,6 +353,7 @@ class Rules:
         bank = self.carried(belief, sighting.point, sighting.stamp_ns)
         vertical = self.carried_height(belief, sighting.point, sighting.stamp_ns)
         place = belief.plane.enu(sighting.fix)
+        place[:2] -= belief.offset
         step = self._step(belief, bank, sighting, place, seconds)
         belief = replace(
             belief,
@@ -371,7 +375,6 @@ class Rules:
                 ),
                 rejected=(),
             )
-            belief = self._settled(belief)
             accepted, reason = not belief.stepped, Reason.JUMP if belief.stepped else Reason.OK
         else:
             belief = self._refused(replace(belief, bank=weighed), weighed, seen, sighting)
@@ -393,23 +396,20 @@ class Rules:
         )
         if len(rejected) < _STEP_FIXES or lasted < _STEP_SECONDS or not agree:
             return replace(belief, rejected=rejected)
-        # The odometry is smooth by definition, so it is the receiver that stepped. Its new error
-        # is learned afresh; meanwhile fixes tell of motion and heading, hardly of place. Once it
-        # is back where it was, its old error is as likely as ever.
+        # The odometry is smooth by definition, so it is the receiver that stepped. From here on the
+        # step is taken off its fixes: they go on telling of motion and heading, and of place as
+        # well as the step is known. Once it is back near where it was, nothing is taken off.
         step = recent.mean(axis=0)
-        off = float(np.linalg.norm(bank.weight @ bank.mean[:, BIAS] + step))
-        back = belief.stepped and off < 3.0 * self._usual_m(belief)
-        if back:
-            bank = filters.with_usual_bias(bank, self.hypotheses)
-        else:
-            bank = filters.with_unknown_bias(bank, step)
-        return replace(belief, bank=bank, rejected=(), stepped=not back)
-
-    def _settled(self, belief: Belief) -> Belief:
-        """A receiver that is no longer far off has come back."""
-        if belief.stepped and self.off_m(belief) < 2.0 * self._usual_m(belief):
-            return replace(belief, stepped=False)
-        return belief
+        offset = belief.offset + step
+        stepped = bool(np.linalg.norm(offset) > 3.0 * self._usual_m(belief))
+        unsure = seen.spread if stepped or belief.stepped else seen.spread + np.outer(step, step)
+        return replace(
+            belief,
+            bank=filters.with_wider_bias(bank, unsure),
+            rejected=(),
+            offset=offset if stepped else np.zeros(2),
+            stepped=stepped,
+        )
 
     def _usual_m(self, belief: Belief) -> float:
         """How far off a fix usually is [m]."""
@@ -425,7 +425,9 @@ class Rules:
         mean, _ = filters.moments(bank)
         turn = filters.rotations(mean[HEADING : HEADING + 1])[0]
         moved = turn @ (sighting.place()[:2] - belief.latest.place()[:2])
-        return np.asarray(place[:2] - belief.plane.enu(belief.latest.fix)[:2] - moved)
+        return np.asarray(
+            place[:2] + belief.offset - belief.plane.enu(belief.latest.fix)[:2] - moved
+        )
 
     def _place_variance(self, belief: Belief) -> float:
         """Variance of the base's place, east and north together [m^2]."""
