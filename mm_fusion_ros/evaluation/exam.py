@@ -41,6 +41,10 @@ from mm_fusion_ros.sensors.lidar import LidarIntake
 
 RECORDS = "scenes.jsonl"
 CODE_OF_RECORDS = ("sim", "sensors", "perception", "inference")
+FILES_OF_RECORDS = (
+    "config.py", "geometry.py", "outputs.py", "samples.py", "evaluation/exam.py",
+    "evaluation/records.py",
+)  # fmt: skip
 Examine = Callable[[int], SceneRecord]
 _examine: Examine | None = None
 
@@ -210,8 +214,7 @@ def code_digest() -> str:
     """SHA-256 of the code that makes records: simulator, intake, network, decoding."""
     package = Path(__file__).resolve().parents[1]
     files = [path for room in CODE_OF_RECORDS for path in sorted((package / room).rglob("*.py"))]
-    files += [*sorted(package.glob("*.py")), package / "evaluation/exam.py"]
-    files.append(package / "evaluation/records.py")
+    files += [package / name for name in FILES_OF_RECORDS]
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
