@@ -215,22 +215,7 @@ class Pipeline:
             raise Rejected("unknown_source", f"{sample.source!r} is not among the sources")
 
         # Validate: what is wrong is refused before it touches any state.
-        evidence: Evidence | None = None
-        quality: Mapping[str, float] = {}
-        if isinstance(sample, CameraFrame):
-            image, quality = self._camera_intake.accept(sample)
-            evidence = Evidence(image, self._camera_encoding(image, sample.source))
-        elif isinstance(sample, LidarScan):
-            scan, quality = self._lidar_intake.accept(sample, self._motion.twist)
-            evidence = Evidence(scan, self._lidar_encoding(scan, sample.source))
-        elif isinstance(sample, GpsFix):
-            sample, quality = self._gps_intake.accept(sample)
-        elif isinstance(sample, OdometrySample):
-            sample, quality = self._odometry_intake.accept(sample)
-        elif isinstance(sample, ImuSample):
-            sample, quality = self._imu_intake.accept(sample)
-        else:
-            sample = self._command_intake.accept(sample)
+        sample, quality, evidence = self._validated(sample)
 
         # Synchronize: a stamp that cannot be used ends here, counted.
         verdict = self._synchronizer.push(sample.source, sample.stamp_ns, evidence, now_ns)
@@ -244,18 +229,46 @@ class Pipeline:
         # Use at once what need not wait for the tick.
         if evidence is not None:
             self._encode_early(evidence, sample)
-            if isinstance(evidence.prepared, PreparedScan):
-                for estimated in self._fallback.push(evidence.prepared.points, stamp_ns):
-                    self._move(estimated)
+            self._register(evidence, stamp_ns)
         elif isinstance(sample, OdometrySample):
-            if self._fallback.hear():
-                self._motion.reset()
-                self._filter.reset()
-            self._move(sample)
+            self._hear(sample)
         elif isinstance(sample, GpsFix):
             self._filter.push_gps(sample)
         elif isinstance(sample, Command):
             self._keeper.command(sample)
+
+    def _validated(self, sample: Sample) -> tuple[Sample, Mapping[str, float], Evidence | None]:
+        """The sample as its room accepts it, its quality figures, and what may be encoded of it.
+
+        Raises:
+            Rejected: it cannot be used.
+        """
+        if isinstance(sample, CameraFrame):
+            image, quality = self._camera_intake.accept(sample)
+            return sample, quality, Evidence(image, self._camera_encoding(image, sample.source))
+        if isinstance(sample, LidarScan):
+            scan, quality = self._lidar_intake.accept(sample, self._motion.twist)
+            return sample, quality, Evidence(scan, self._lidar_encoding(scan, sample.source))
+        if isinstance(sample, GpsFix):
+            return *self._gps_intake.accept(sample), None
+        if isinstance(sample, OdometrySample):
+            return *self._odometry_intake.accept(sample), None
+        if isinstance(sample, ImuSample):
+            return *self._imu_intake.accept(sample), None
+        return self._command_intake.accept(sample), {}, None
+
+    def _register(self, evidence: Evidence, stamp_ns: int) -> None:
+        """Gives a scan to the lidar odometry, and takes the poses that it has ready."""
+        if isinstance(evidence.prepared, PreparedScan):
+            for pose in self._fallback.push(evidence.prepared.points, stamp_ns):
+                self._move(pose)
+
+    def _hear(self, sample: OdometrySample) -> None:
+        if self._fallback.hear():
+            # Poses came from the lidar until now, in a frame of its own.
+            self._motion.reset()
+            self._filter.reset()
+        self._move(sample)
 
     def _move(self, sample: OdometrySample) -> None:
         self._motion.push(sample)

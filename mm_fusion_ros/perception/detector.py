@@ -230,7 +230,7 @@ class Detector:
         cameras: Sequence[CameraFeature], lidars: Sequence[LidarFeature],
     ) -> dict[str, float]:  # fmt: skip
         """Each source's part in this output: over the objects, by their probability."""
-        result = {feature.source: 0.0 for feature in (*cameras, *lidars)}
+        result = dict.fromkeys([c.source for c in cameras] + [s.source for s in lidars], 0.0)
         total = 0.0
         for item in objects:
             for name, value in item.support.items():

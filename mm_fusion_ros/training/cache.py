@@ -120,15 +120,25 @@ def save(scene: Scene, path: Path) -> None:
     partial.replace(path)
 
 
+def decoded(data: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+    """One JPEG as (H, W, 3) RGB.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        raise ValueError(f"{path}: an image is damaged; delete the file to have it made anew")
+    return np.asarray(image, dtype=np.uint8)
+
+
 def load(path: Path) -> Scene:
     """Reads what `save` wrote."""
     with np.load(path, allow_pickle=False) as data:
         count = len(data["intrinsics"])
-        images = [cv2.imdecode(data[f"image_{i}"], cv2.IMREAD_COLOR_RGB) for i in range(count)]
-        if any(image is None for image in images):
-            raise ValueError(f"{path}: an image is damaged; delete the file to have it made anew")
+        images = [decoded(data[f"image_{i}"], path) for i in range(count)]
         return Scene(
-            images=np.stack(images).astype(np.uint8),
+            images=np.stack(images),
             intrinsics=data["intrinsics"],
             base_from_camera=data["base_from_camera"],
             points=data["points"].astype(np.float32),
