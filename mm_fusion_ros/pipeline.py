@@ -291,12 +291,16 @@ class Pipeline:
         return encode
 
     def _encode_early(self, evidence: Evidence, sample: Sample) -> None:
-        """Encodes on arrival what the next tick will want: of a fast camera, the nearest frame."""
+        """Encodes on arrival what the next tick may want, and no more of a fast camera.
+
+        A frame up to a period before the tick may be the nearest that has come when it fires; one
+        after it by more than half a period has a nearer one before it.
+        """
         if self._detector is None:
             return
         expected_ns = self._synchronizer.expected_stamp_ns()
-        near_ns = self._half_period_ns[sample.source]
-        if expected_ns is None or abs(sample.stamp_ns - expected_ns) <= near_ns:
+        half_ns = self._half_period_ns[sample.source]
+        if expected_ns is None or -2 * half_ns <= sample.stamp_ns - expected_ns <= half_ns:
             evidence.feature = self._scheduler.submit(evidence.encode)
 
     def _answer(self, due: TickSet[Evidence | None], now_ns: int) -> FusedOutput:
