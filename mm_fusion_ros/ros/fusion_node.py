@@ -16,43 +16,22 @@ from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from mm_fusion_ros.config import ConfigError, FusionConfig
-from mm_fusion_ros.inference.model_folder import ModelFolder
 from mm_fusion_ros.outputs import FusedOutput
+from mm_fusion_ros.ros.assembly import Assembly, assemble
 from mm_fusion_ros.ros.execution import run_node
 from mm_fusion_ros.ros.inputs import Inputs
 from mm_fusion_ros.ros.monitor import Monitor, Status
 from mm_fusion_ros.ros.parameters import Parameters
 from mm_fusion_ros.ros.pictures import Pictures
 from mm_fusion_ros.ros.publishers import Publishers
-from mm_fusion_ros.ros.worker import Arrival, Owned, Worker
+from mm_fusion_ros.ros.worker import Arrival, Worker
 from mm_fusion_ros.samples import Sample
-from mm_fusion_ros.scheduling import Stopwatch, Threads
 
-ENCODER_THREADS = 2
 # Not zero: the events executor never leaves a timer without a period.
 AUTOSTART_S = 0.001
 
 Success = TransitionCallbackReturn.SUCCESS
 Failure = TransitionCallbackReturn.FAILURE
-
-
-def shipped_pipeline(config: FusionConfig) -> tuple[Owned, Stopwatch]:
-    """The pipeline with the shipped detector, encoding in threads, timed by the steady clock."""
-    from mm_fusion_ros.localization.odometry import LidarOdometry
-    from mm_fusion_ros.perception.detector import Detector
-    from mm_fusion_ros.pipeline import Pipeline
-
-    stopwatch = Stopwatch(time.monotonic_ns)
-    detector = Detector(ModelFolder.open(config.perception.model), config.perception)
-    threads = Threads(ENCODER_THREADS)
-    pipeline = Pipeline(
-        config,
-        detector=detector,
-        scheduler=threads,
-        stopwatch=stopwatch,
-        lidar_odometry=LidarOdometry,
-    )
-    return pipeline, stopwatch
 
 
 class FusionNode(LifecycleNode):
@@ -65,13 +44,14 @@ class FusionNode(LifecycleNode):
 
     def __init__(
         self,
-        make_pipeline: Callable[[FusionConfig], tuple[Owned, Stopwatch]] = shipped_pipeline,
+        make_pipeline: Callable[[FusionConfig], Assembly] = assemble,
         **arguments: Any,
     ) -> None:
         super().__init__("fusion", **arguments)
         self._make_pipeline = make_pipeline
         self.parameters = Parameters(self)
         self.options = self.parameters.node_config()
+        self._assembly: Assembly | None = None
         self._worker: Worker | None = None
         self._inputs: Inputs | None = None
         self._voice: Publishers | None = None
@@ -97,13 +77,14 @@ class FusionNode(LifecycleNode):
         """Reads the parameters, loads the model, opens the topics."""
         try:
             config = self.parameters.fusion_config()
-            pipeline, stopwatch = self._make_pipeline(config)
+            assembly = self._make_pipeline(config)
         except ConfigError as error:
             self._monitor.alarm(f"not configured: {error}")
             return Failure
         except Exception as error:  # noqa: BLE001 - a model may be anything; the process lives
             self._monitor.alarm(f"not configured: {type(error).__name__}: {error}")
             return Failure
+        self._assembly = assembly
         self._voice = Publishers(self, self.options, config.grounding.resend_m)
         self._pictures = Pictures(self, config, self.options.base_frame)
         self._inputs = Inputs(
@@ -115,14 +96,14 @@ class FusionNode(LifecycleNode):
             warn=self._monitor.note,
         )
         self._worker = Worker(
-            pipeline,
+            assembly.pipeline,
             self._convert,
             self._on_output,
             ros_ns=self._now_ns,
             steady_ns=time.monotonic_ns,
             on_reject=self._monitor.note,
             on_error=self._monitor.failed,
-            durations=stopwatch.summary,
+            durations=assembly.stopwatch.summary,
             anchor=config.sync.anchor,
             depth=self.options.queue_depth,
             patience_ns=int(self.options.transform_patience_ms * 1e6),
@@ -164,7 +145,7 @@ class FusionNode(LifecycleNode):
 
     def _end_worker(self) -> None:
         if self._worker is not None and not self._worker.stop():
-            self.get_logger().warning("the worker did not end in time")
+            self._monitor.note("fusion", "busy", "the worker did not end in time")
 
     def _start(self) -> None:
         self._autostart.cancel()
@@ -177,10 +158,11 @@ class FusionNode(LifecycleNode):
         self._withdraw()
 
     def _release(self) -> None:
-        for part in (self._inputs, self._voice, self._pictures):
+        for part in (self._inputs, self._voice, self._pictures, self._assembly):
             if part is not None:
                 part.close()
-        self._inputs = self._voice = self._pictures = self._worker = None
+        self._inputs = self._voice = self._pictures = None
+        self._worker = self._assembly = None
         self.parameters.locked = False
 
     # ------------------------------------------------------------------ the executor's thread

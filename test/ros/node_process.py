@@ -8,15 +8,14 @@ Prints "ticking" once it infers.
 from __future__ import annotations
 
 import sys
-import time
 
 from scripted_pipeline import ScriptedPipeline
 
 from mm_fusion_ros.config import FusionConfig
 from mm_fusion_ros.outputs import FusedOutput
+from mm_fusion_ros.ros.assembly import Assembly
 from mm_fusion_ros.ros.execution import run_node
 from mm_fusion_ros.ros.fusion_node import FusionNode
-from mm_fusion_ros.scheduling import Stopwatch
 
 
 class SlowPipeline(ScriptedPipeline):
@@ -30,9 +29,9 @@ class SlowPipeline(ScriptedPipeline):
         return super().tick(now_ns)
 
 
-def make(config: FusionConfig) -> tuple[SlowPipeline, Stopwatch]:
+def make(config: FusionConfig) -> Assembly:
     """The pipeline."""
-    return SlowPipeline(config, inference_s=float(sys.argv[1])), Stopwatch(time.monotonic_ns)
+    return Assembly(SlowPipeline(config, inference_s=float(sys.argv[1])))
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from mm_fusion_ros.outputs import (
     Reason,
     Reliability,
 )
+from mm_fusion_ros.ros.assembly import Assembly
 from mm_fusion_ros.samples import Modality, Sample
-from mm_fusion_ros.scheduling import Stopwatch
 
 PERIOD_NS = 100_000_000
 
@@ -98,10 +98,10 @@ class Script:
         self.made = threading.Event()
         self.pipeline: ScriptedPipeline
 
-    def __call__(self, config: FusionConfig) -> tuple[ScriptedPipeline, Stopwatch]:
+    def __call__(self, config: FusionConfig) -> Assembly:
         self.pipeline = ScriptedPipeline(config)
         self.made.set()
-        return self.pipeline, Stopwatch(time.monotonic_ns)
+        return Assembly(self.pipeline)
 
 
 def red_box() -> FusedObject:
