@@ -267,8 +267,14 @@ _PATTERNS: dict[Material, Callable[[Array, Hits], Array]] = {
 }
 
 
+def look_table(parts: PartTable) -> Array:
+    """(P, 8) float32: scale, contrasts and gloss of each part's material, its phase and colour."""
+    return np.column_stack([LOOK[parts.material], parts.phase, parts.colour])
+
+
 def albedo(
     parts: PartTable,
+    looks: Array,
     part: Index,
     plane: Array,
     place: Array,
@@ -280,12 +286,12 @@ def albedo(
 
     Args:
         parts: of the world.
+        looks: its `look_table`.
         part: (N,) rows of the table.
         plane, place, axis, footprint: as in `Hits`.
         shape: rows and columns of the image, N = rows * columns.
     """  # fmt: skip
-    look = np.column_stack([LOOK[parts.material], parts.phase, parts.colour])
-    columns = np.ascontiguousarray(look.take(part, axis=0).T)
+    columns = np.ascontiguousarray(looks.take(part, axis=0).T)
     noise = noise_at(plane, columns[0], columns[4], shape)
     resolved = np.minimum(np.float32(1.6) / (footprint * columns[0] + np.float32(1e-6)), 1)
     level = noise[0] + np.float32(0.4) * noise[2]
@@ -293,10 +299,11 @@ def albedo(
     level += columns[2] * noise[1] * resolved
     result: Array = columns[5:8] * np.maximum(level + 1, np.float32(0.15))
     material = parts.material[part]
+    present = np.bincount(material, minlength=len(Material))
     for kind, pattern in _PATTERNS.items():
-        rows = np.flatnonzero(material == kind)
-        if not len(rows):
+        if not present[kind]:
             continue
+        rows = np.flatnonzero(material == kind)
         owner = part[rows]
         hits = Hits(
             place[:, rows], plane[:, rows], axis[rows], footprint[rows], noise[:, rows],

@@ -16,10 +16,12 @@ from mm_fusion_ros.sim.lighting import Lighting
 from mm_fusion_ros.sim.mesh import Mesh, instantiate
 from mm_fusion_ros.sim.primitives import Array, Index
 from mm_fusion_ros.sim.sensors import CameraSpec, LidarSpec
+from mm_fusion_ros.sim.shading import Seen, Shader
 from mm_fusion_ros.sim.world import World
 
 _MISS = np.uint32(0xFFFFFFFF)
 _NOISE_POOL = 1 << 20
+_STRIP = 9216  # pixels
 
 
 class Renderer:
@@ -71,40 +73,28 @@ class Renderer:
         answer = self._scene.cast_rays(_tensor(rays), nthreads=self._threads)
         triangle = answer["primitive_ids"].numpy()
         sky = triangle == _MISS
-        triangle = np.where(sky, 0, triangle).astype(np.int32)
-        distance = np.where(sky, np.float32(1.0), answer["t_hit"].numpy())
-        place = direction * distance + origin[:, None]
-        normal = self._normals(triangle, answer["primitive_uvs"].numpy())
-        facing = (normal * direction).sum(axis=0)
-        normal *= np.where(facing > 0, np.float32(-1), np.float32(1))
-        facing = np.abs(facing)
-        part = self._mesh.part[triangle]
-        pixel_angle = np.float32(np.radians(spec.fov_deg) / spec.width)
-        footprint = distance * pixel_angle / np.maximum(facing, np.float32(0.08))
-        axis = self._mesh.axis[triangle]
-        on_part = self._on_part(part, place)
-        plane = np.stack(
-            [
-                np.where(axis == 0, on_part[1], on_part[0]),
-                np.where(axis == 2, on_part[1], on_part[2]),
-            ]
+        seen = Seen(
+            np.where(sky, 0, triangle).astype(np.int32),
+            np.where(sky, np.float32(1.0), answer["t_hit"].numpy()),
+            answer["primitive_uvs"].numpy(),
+            direction,
+            sky,
         )
-        table = self.world.parts
-        radiance = materials.albedo(table, part, plane, on_part, axis, footprint, shape)
-        radiance *= self._light(place, normal, shape)
-        self._add_gloss(radiance, table.material[part], normal, direction, facing)
-        lighting = self.world.lighting
-        air = np.exp(distance * np.float32(-1 / lighting.haze_m))
-        horizon = np.array(lighting.horizon, np.float32)[:, None]
-        radiance -= horizon
-        radiance *= air
-        radiance += horizon
-        rows = np.flatnonzero(sky)
-        if len(rows):
-            radiance[:, rows] = _sky(lighting, direction[:, rows])
+        open_sky = self._open_sky(seen, origin, shape)
+        pixel_angle = np.float32(np.radians(spec.fov_deg) / spec.width)
+        linear = np.empty((*shape, 3), np.float32)
+        # In strips that stay in the processor's cache: twice as fast as the whole at once.
+        rows = max(1, _STRIP // spec.width)
+        for top in range(0, spec.height, rows):
+            bottom = min(top + rows, spec.height)
+            strip = slice(top * spec.width, bottom * spec.width)
+            light = self._shader.radiance(
+                seen.take(strip), origin, open_sky[strip], pixel_angle, (bottom - top, spec.width)
+            )
+            linear[top:bottom] = light.T.reshape(bottom - top, spec.width, 3)
+        part = self._mesh.part[seen.triangle]
         ids = np.where(sky, np.int32(-1), self._mesh.object_id[part]).reshape(shape)
-        linear = np.ascontiguousarray(radiance.T).reshape(*shape, 3)
-        return expose(linear, spec, lighting, rng), ids
+        return expose(linear, spec, self.world.lighting, rng), ids
 
     def lidar(
         self,
@@ -218,84 +208,31 @@ class Renderer:
         self._mesh = instantiate(self.world.parts, self.world.frames, time_s)
         self._scene = o3d.t.geometry.RaycastingScene(nthreads=self._threads)
         self._scene.add_triangles(_tensor(self._mesh.vertices), _tensor(self._mesh.triangles))
+        self._shader = Shader(self.world, self._mesh)
         self._time_s = time_s
 
-    def _normals(self, triangle: Index, uv: Array) -> Array:
-        """Unit normals (3, N), bent over the triangles of round things."""
-        corner = self._mesh.corner_normals.reshape(-1, 9)
-        normal = self._mesh.face_normals.take(triangle, axis=0)
-        rows = np.flatnonzero(self._mesh.smooth[triangle])
-        if len(rows):
-            three = corner.take(triangle[rows], axis=0).T  # (9, n)
-            u, v = uv[rows, 0], uv[rows, 1]
-            mixed = three[:3] * (1 - u - v) + three[3:6] * u + three[6:] * v
-            mixed /= np.maximum(np.sqrt((mixed * mixed).sum(axis=0)), 1e-6)
-            normal[rows] = mixed.T
-        return np.ascontiguousarray(normal.T)
+    def _open_sky(self, seen: Seen, origin: Array, shape: tuple[int, int]) -> Array:
+        """How far (N,), 0 to 1, the sun reaches each place; without a sun, the sky above it.
 
-    def _on_part(self, part: Index, place: Array) -> Array:
-        """Places (3, N) of the map in their parts' own axes."""
-        rotation = self._mesh.part_rotation  # map from part, so its transpose leads back
-        shift = np.matmul(self._mesh.part_centre[:, None], rotation)[:, 0]
-        table = np.concatenate([rotation.reshape(-1, 9), shift], axis=1)
-        c = np.ascontiguousarray(table.take(part, axis=0).T)
-        result = np.empty_like(place)
-        for axis in range(3):
-            result[axis] = place[0] * c[axis] + place[1] * c[3 + axis] + place[2] * c[6 + axis]
-        result -= c[9:]
-        return result
-
-    def _light(self, place: Array, normal: Array, shape: tuple[int, int]) -> Array:
-        """Light (3, N) that falls on surfaces: sky from above, sun where it reaches."""
+        Found for every other pixel of every other row.
+        """
         lighting = self.world.lighting
-        towards = np.array(lighting.sun_direction, np.float32)
-        # Shadows (of the sun, or of the sky's brightest part) at half the resolution.
-        start = place.reshape(3, *shape)[:, ::2, ::2]
-        out = normal.reshape(3, *shape)[:, ::2, ::2]
-        half = start.shape[1:]
-        rays = np.empty((half[0] * half[1], 6), np.float32)
-        rays[:, :3] = (start + out * np.float32(0.02)).reshape(3, -1).T
-        rays[:, 3:] = towards
+        sparse = np.arange(shape[0] * shape[1]).reshape(shape)[::2, ::2]
+        some = seen.take(sparse.ravel())
+        normal, _ = self._shader.normals(some)
+        rays = np.empty((sparse.size, 6), np.float32)
+        start = some.direction * some.distance + origin[:, None] + normal * np.float32(0.02)
+        rays[:, :3] = start.T
+        rays[:, 3:] = lighting.sun_direction
         far = float(3.0 if lighting.occlusion > 0 else np.inf)
         blocked = self._scene.test_occlusions(
             _tensor(rays), tnear=0.0, tfar=far, nthreads=self._threads
         ).numpy()
-        lit = (~blocked).astype(np.float32).reshape(half)
+        lit = (~blocked).astype(np.float32).reshape(sparse.shape)
         if lighting.occlusion > 0:
-            lit = cv2.blur(lit, (9, 9))
-        lit = cv2.resize(lit, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR).reshape(-1)
-        upward: Array = np.float32(0.68) + np.float32(0.32) * normal[2]
-        ambient = np.array(lighting.ambient, np.float32)[:, None]
-        if lighting.occlusion > 0:
-            upward *= 1 - np.float32(lighting.occlusion) * (1 - lit)
-        light: Array = upward * ambient
-        if lighting.occlusion > 0:
-            return light
-        sunlit = np.maximum(towards @ normal, 0) * lit
-        light += sunlit * np.array(lighting.sun, np.float32)[:, None]
-        return light
-
-    def _add_gloss(
-        self, radiance: Array, material: Index, normal: Array, direction: Array, facing: Array
-    ) -> None:
-        """Adds mirror light to (3, N): the sky seen in paint and glass, and the sun's glint."""
-        gloss = materials.LOOK[:, 3].take(material)
-        lighting = self.world.lighting
-        rows = np.flatnonzero(gloss > 0.05)
-        if not len(rows):
-            return
-        along, cosine, gloss = direction[:, rows], facing[rows], gloss[rows]
-        mirrored = along + 2 * cosine * normal[:, rows]
-        fresnel = gloss * (np.float32(0.04) + np.float32(0.6) * (1 - cosine) ** 4)
-        up = np.clip(mirrored[2] * 1.5 + 0.2, 0, 1).astype(np.float32)
-        horizon = np.array(lighting.horizon, np.float32)[:, None]
-        ambient = np.array(lighting.ambient, np.float32)[:, None]
-        added = fresnel * (up * horizon + (1 - up) * np.float32(0.12) * ambient)
-        if sum(lighting.sun) > 0:
-            towards = np.array(lighting.sun_direction, np.float32)
-            glint = np.maximum(towards @ mirrored, 0) ** 60
-            added += np.float32(1.2) * gloss * glint * np.array(lighting.sun, np.float32)[:, None]
-        radiance[:, rows] += added
+            lit = np.asarray(cv2.blur(lit, (9, 9)), np.float32)
+        wide = cv2.resize(lit, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(wide, np.float32).reshape(-1)
 
 
 def _tensor(array: NDArray[Any]) -> o3d.core.Tensor:
@@ -376,20 +313,3 @@ def _beam_rays(elevation_deg: tuple[float, ...], columns: int) -> tuple[Array, I
     )
     column = np.tile(np.arange(columns, dtype=np.int32), len(elevation_deg))
     return rays.reshape(-1, 3).astype(np.float32), column
-
-
-def _sky(lighting: Lighting, direction: Array) -> Array:
-    """Light (3, N) of the sky along unit directions (3, N), with clouds and the sun's glare."""
-    up = np.clip(direction[2], 0, 1)
-    zenith = np.array(lighting.zenith, np.float32)[:, None]
-    horizon = np.array(lighting.horizon, np.float32)[:, None]
-    sky: Array = horizon + (zenith - horizon) * np.sqrt(up)
-    flat = direction[:2] * (60 / (up + np.float32(0.15)))
-    atlas = materials.noise_atlas()
-    u, v = np.mod(flat.astype(np.int32), len(atlas))
-    cloud = np.clip(atlas[v, u, 0] + 0.2, 0, 1) * np.float32(0.7 * lighting.cloud)
-    sky += (np.float32(max(lighting.horizon)) - sky) * cloud
-    if sum(lighting.sun) > 0:
-        glare = np.maximum(np.array(lighting.sun_direction, np.float32) @ direction, 0) ** 200
-        sky += 3 * glare * np.array(lighting.sun, np.float32)[:, None]
-    return sky
