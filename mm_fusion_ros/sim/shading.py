@@ -73,7 +73,9 @@ class Shader:
         place = seen.direction * seen.distance + origin[:, None]
         normal, facing = self.normals(seen)
         part = self._mesh.part[seen.triangle]
-        footprint: Array = seen.distance * pixel_angle / np.maximum(facing, np.float32(0.08))
+        footprint = np.asarray(
+            seen.distance * pixel_angle / np.maximum(facing, np.float32(0.08)), np.float32
+        )
         axis = self._mesh.axis[seen.triangle]
         on_part = self._on_part(part, place)
         plane = np.stack(
