@@ -84,6 +84,14 @@ def arguments() -> list[DeclareLaunchArgument]:
             description="who may find the node: this host, the subnet, nobody, or as the system "
             "is set up",
         ),
+        DeclareLaunchArgument(
+            "dds_profile",
+            default_value=EnvironmentVariable(
+                "FASTRTPS_DEFAULT_PROFILES_FILE",
+                default_value=config_file("fastdds_large_messages.xml"),
+            ),
+            description="profiles of Fast DDS; the default gives shared memory room for clouds",
+        ),
         *(
             DeclareLaunchArgument(f"{name}_topic", default_value=topic, description=description)
             for name, topic, description in TOPICS
@@ -92,10 +100,14 @@ def arguments() -> list[DeclareLaunchArgument]:
 
 
 def network() -> list[SetEnvironmentVariable]:
-    """Discovery stays on this host unless told otherwise."""
+    """Discovery stays on this host unless told otherwise; large messages have room."""
     distribution = EnvironmentVariable("ROS_DISTRO", default_value="")
     discovery = LaunchConfiguration("discovery")
+    profile = LaunchConfiguration("dds_profile")
     return [
+        # The name of old and of new versions of Fast DDS.
+        SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", profile),
+        SetEnvironmentVariable("FASTDDS_DEFAULT_PROFILES_FILE", profile),
         SetEnvironmentVariable("ROS_AUTOMATIC_DISCOVERY_RANGE", discovery),
         # Humble does not know the variable above.
         SetEnvironmentVariable(

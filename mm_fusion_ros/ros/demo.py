@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs the demo; 0 when the script was carried out, or the user quit."""
     scripted = bool(args.command) or not (sys.stdin.isatty() and sys.stdout.isatty())
     domain = 1 + os.getpid() % 100 if args.domain is None else args.domain
-    environment = {"ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    environment = ros_environment(domain)
     # This process is a part of it; set before anything of ROS starts.
     os.environ.update(environment)
     logs = Path(tempfile.mkdtemp(prefix="mm_fusion_demo_"))
@@ -97,6 +97,17 @@ def run(args: argparse.Namespace) -> int:
         return run_terminal(listener, children, keep, recording)
 
 
+def ros_environment(domain: int) -> dict[str, str]:
+    """A domain of the demo's own on this host, and room for clouds in the middleware."""
+    environment = {"ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    profile = str(config_file("fastdds_large_messages.xml"))
+    # The name of old and of new versions of Fast DDS; a profile of the user's own is kept.
+    names = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+    if not any(name in os.environ for name in names):
+        environment |= dict.fromkeys(names, profile)
+    return environment
+
+
 def sim_arguments(args: argparse.Namespace) -> list[str]:
     """Command line of the simulator's process."""
     arguments = ["--ros-args"]
@@ -109,7 +120,8 @@ def sim_arguments(args: argparse.Namespace) -> list[str]:
 
 def fusion_arguments(args: argparse.Namespace) -> list[str]:
     """Command line of the fusion's process."""
-    arguments = ["--ros-args", "-p", "use_sim_time:=true"]
+    # The watchdog runs on real time, and the simulation may be slower than that.
+    arguments = ["--ros-args", "-p", "use_sim_time:=true", "-p", "watchdog_s:=5.0"]
     arguments += ["-p", f"config:={config_file('sim.yaml')}"]
     if args.model:
         arguments += ["-p", f"perception.model:={args.model}"]

@@ -25,10 +25,12 @@ from mm_fusion_ros.ros.parameters import Parameters
 from mm_fusion_ros.ros.pictures import Pictures
 from mm_fusion_ros.ros.publishers import Publishers
 from mm_fusion_ros.ros.worker import Arrival, Worker
-from mm_fusion_ros.samples import Sample
+from mm_fusion_ros.samples import Modality, Sample
 
 # Not zero: the events executor never leaves a timer without a period.
 AUTOSTART_S = 0.001
+# Images and clouds: a queue of them is a delay, and the latest is what matters.
+HEAVY = (Modality.CAMERA.value, Modality.LIDAR.value)
 
 Success = TransitionCallbackReturn.SUCCESS
 Failure = TransitionCallbackReturn.FAILURE
@@ -105,7 +107,11 @@ class FusionNode(LifecycleNode):
             on_error=self._monitor.failed,
             durations=assembly.stopwatch.summary,
             anchor=config.sync.anchor,
-            depth=self.options.queue_depth,
+            depth={
+                source.name: self.options.queue_depth
+                for source in config.sources
+                if source.modality in HEAVY
+            },
             patience_ns=int(self.options.transform_patience_ms * 1e6),
         )
         self.parameters.locked = True

@@ -95,6 +95,7 @@ class Mission:
         leg.seconds = state.time_s - leg.said_s
         taken_up = plain(state.target.text) == plain(leg.command)
         if taken_up:
+            self._repeat_s = state.time_s
             self._judge(leg, state)
         if leg.outcome == "under way" and leg.seconds > self.limit_s:
             leg.outcome = f"not done within {self.limit_s:.0f} s: {_why(state.target)}"

@@ -22,7 +22,7 @@ def config_file(name: str) -> Path:
         from ament_index_python.packages import get_package_share_directory
 
         folders.append(Path(get_package_share_directory(PACKAGE)) / "config")
-    except (ImportError, LookupError):
+    except (ImportError, LookupError, OSError):
         pass  # no ROS workspace, or the package is not one of its
     for folder in folders:
         if (folder / name).is_file():

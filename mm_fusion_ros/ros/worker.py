@@ -22,6 +22,8 @@ from mm_fusion_ros.sensors.rejection import Rejected
 LONGEST_WAIT_S = 0.05
 SHORTEST_WAIT_S = 0.001
 SNAPSHOT_NS = 250_000_000
+# For what comes often, weighs little and loses meaning with every gap: odometry, IMU, fixes.
+SMALL_DEPTH = 128
 
 
 class Pending(Exception):
@@ -90,7 +92,7 @@ class Worker:
         on_error: told of an exception: where, and the exception.
         durations: figures of each stage; asked by the worker's thread.
         anchor: the source whose arrival makes a tick; latency counts from it.
-        depth: messages kept for each source.
+        depth: messages kept for a source, by its name; for one that is not named `SMALL_DEPTH`.
         patience_ns: how long a message waits for what its conversion needs.
     """
 
@@ -106,7 +108,7 @@ class Worker:
         on_error: Callable[[str, Exception], None],
         durations: Callable[[], Mapping[str, Mapping[str, float]]] = dict,
         anchor: str = "lidar",
-        depth: int = 4,
+        depth: Mapping[str, int] | None = None,
         patience_ns: int = 200_000_000,
     ) -> None:
         self._pipeline = pipeline
@@ -118,7 +120,7 @@ class Worker:
         self._on_error = on_error
         self._durations = durations
         self._anchor = anchor
-        self._depth = depth
+        self._depth = dict(depth or {})
         self._patience_ns = patience_ns
         self._changed = threading.Condition()
         self._queue: deque[Arrival] = deque()
@@ -138,7 +140,7 @@ class Worker:
         """Enqueues a message and returns at once; from any thread."""
         arrival = Arrival(source, message, self._ros_ns(), self._steady_ns())
         with self._changed:
-            if self._queued.get(source, 0) >= self._depth:
+            if self._queued.get(source, 0) >= self._depth.get(source, SMALL_DEPTH):
                 oldest = next(item for item in self._queue if item.source == source)
                 self._queue.remove(oldest)
                 self._overflowed.append(source)

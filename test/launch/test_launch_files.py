@@ -119,6 +119,14 @@ def test_discovery_stays_on_this_host_unless_told_otherwise(name: str) -> None:
         evaluate(name, bag="b", discovery="everybody")
 
 
+def test_the_middleware_has_room_for_clouds_unless_the_user_has_a_profile_of_the_own() -> None:
+    variable = "FASTRTPS_DEFAULT_PROFILES_FILE"
+    for started in evaluate("sim").started:
+        assert Path(started.environment[variable]).is_file()
+    kept = evaluate("sim", {variable: "/etc/own.xml"})
+    assert {started.environment[variable] for started in kept.started} == {"/etc/own.xml"}
+
+
 def test_a_distribution_that_does_not_know_that_variable_gets_the_older_one() -> None:
     older = evaluate("bringup", {"ROS_DISTRO": "humble"})
     assert node(older, "fusion_node").environment["ROS_LOCALHOST_ONLY"] == "1"

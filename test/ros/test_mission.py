@@ -69,6 +69,16 @@ def test_a_command_that_was_not_taken_up_is_said_again() -> None:
     assert mission.update(state(4.0)) is None
 
 
+def test_a_moment_without_an_answer_does_not_repeat_the_command() -> None:
+    mission = Mission(["go to the red box"])
+    mission.update(state(0.0))
+    for time_s in (1.0, 5.0, 9.0):
+        assert mission.update(state(time_s, go("go to the red box"), 4.0, 1.0)) is None
+    withdrawn = hold("", HoldReason.UNRELIABLE)
+    assert mission.update(state(11.0, withdrawn)) is None  # two seconds
+    assert mission.update(state(12.1, withdrawn)) == "go to the red box"
+
+
 def test_a_command_that_is_not_done_in_time_fails_with_its_reason() -> None:
     mission = Mission(["go to the red box"], limit_s=20.0)
     mission.update(state(0.0))

@@ -81,7 +81,7 @@ class Bench:
             on_reject=lambda *what: self.rejects.append(what),
             on_error=lambda where, error: self.errors.append((where, error)),
             anchor="lidar",
-            depth=2,
+            depth={"camera": 2, "lidar": 2},
             patience_ns=200 * MS,
         )
 
@@ -111,6 +111,15 @@ def test_a_full_queue_keeps_the_latest_and_counts_the_rest() -> None:
     # The depth is 2: of five camera messages the first three make room; gps is not touched.
     assert texts(bench) == ["4", "5", "6"]
     assert bench.pipeline.rejected == [("camera", "overflow")] * 3
+
+
+def test_small_messages_are_kept_where_heavy_ones_give_way() -> None:
+    bench = Bench()
+    for number in range(100):
+        bench.worker.offer("odom", number)
+    bench.worker.step()
+    assert len(texts(bench)) == 100
+    assert bench.pipeline.rejected == []
 
 
 def test_the_anchor_ticks_at_once_and_latency_counts_from_its_arrival() -> None:
