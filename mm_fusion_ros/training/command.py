@@ -56,7 +56,6 @@ def run(args: argparse.Namespace) -> int:
 
     config = TrainConfig(
         seed=args.seed, scenes=args.scenes, batch=args.batch, workers=args.workers,
-        start=args.start,
     )  # fmt: skip
     config = replace(config, steps=steps_of(args.steps, config.steps))
     seeds = [*range(args.scenes), *cache.VALIDATION_SEEDS[: args.validation]]

@@ -6,6 +6,7 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from mm_fusion_ros.training import cache
 
@@ -39,15 +40,18 @@ def run(args: argparse.Namespace) -> int:
     from mm_fusion_ros.model.export import export
     from mm_fusion_ros.model.fusion_net import FusionNet
     from mm_fusion_ros.training.calibrate import calibrate
+    from mm_fusion_ros.training.train import record
 
-    net, provenance = FusionNet(), {"commit": commit(), "command": " ".join(sys.argv)}
+    command = " ".join(["mm-fusion", *sys.argv[1:]])
+    provenance: dict[str, Any] = {"commit": commit(), "command": command}
+    net = FusionNet()
     if args.untrained:
         torch.manual_seed(0)
         provenance |= {"training": "none: random weights"}
     else:
         state = torch.load(args.checkpoint, map_location="cpu", weights_only=True)
         net.load_state_dict(state["average"])
-        provenance |= {"training": state["config"], "steps_done": state["done"]}
+        provenance |= {"training": record(state)}
     files = [path.name for path in export(net, args.out)]
     fields = {
         "name": "mm_fusion masked",

@@ -52,8 +52,6 @@ class TrainConfig:
     ema: float = 0.998
     workers: int = 1
     checkpoint_s: float = 120.0
-    start: str = ""
-    """Checkpoint whose fitting parts the run starts from; with its own record, once loaded."""
 
 
 class CountingSampler(Sampler[int]):
@@ -154,6 +152,8 @@ class Trainer:
         self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
         self.done: dict[str, int] = dict.fromkeys(STAGES, 0)
         self.optimizer_state: dict[str, object] | None = None
+        self.start: dict[str, object] = {}
+        """The record of the run that this one started from; empty for none."""
         out.mkdir(parents=True, exist_ok=True)
 
     def start_from(self, path: Path) -> list[str]:
@@ -162,7 +162,8 @@ class Trainer:
         Returns:
             the parts (first names) that were taken over whole.
         """
-        given = torch.load(path, map_location=self.device, weights_only=True)["average"]
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        given = state["average"]
         own = self.net.state_dict()
         fits = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
         parts = {name.split(".")[0] for name in own}
@@ -170,6 +171,7 @@ class Trainer:
         taken = {k: v for k, v in fits.items() if k.split(".")[0] in whole}
         self.net.load_state_dict({**own, **taken})
         self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
+        self.start = {"parts": whole, **record(state)}
         return whole
 
     @property
@@ -185,6 +187,7 @@ class Trainer:
             "net": self.net.state_dict(),
             "average": self.average,
             "done": self.done,
+            "start": self.start,
             "optimizer": optimizer.state_dict() if optimizer else None,
         }
         torch.save(state, partial)
@@ -199,6 +202,7 @@ class Trainer:
         self.average = state["average"]
         self.done = {**self.done, **state["done"]}
         self.optimizer_state = state["optimizer"]
+        self.start = state.get("start", {})
 
     def averaged(self) -> FusionNet:
         """The network with its exponentially averaged weights, for evaluation and export."""
@@ -289,6 +293,12 @@ class Trainer:
     def _average(self, decay: float) -> None:
         for name, value in self.net.state_dict().items():
             self.average[name].lerp_(value, 1.0 - decay)
+
+
+def record(state: dict[str, Any]) -> dict[str, object]:
+    """What a manifest tells of a checkpoint: how it was trained, and how far."""
+    fields: dict[str, object] = {"config": state["config"], "steps_done": state["done"]}
+    return fields | ({"start": state["start"]} if state.get("start") else {})
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
