@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mm_fusion_ros.model.blocks import StandardizedConvolution
 from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES, STRIDE, lift
 from mm_fusion_ros.model.fusion_net import CHANNELS, FusionNet, coverage
+from mm_fusion_ros.outputs import CLASSES
 from mm_fusion_ros.perception.grid import CELLS, LIDAR_CHANNELS, LIFT_HEIGHTS_M, RASTER
 
 OPSET = 17
@@ -22,16 +23,17 @@ IMAGE_HEIGHT, IMAGE_WIDTH = 288, 384
 
 
 class CameraEncoderGraph(nn.Module):
-    """image (1, 288, 384, 3) uint8 RGB -> features (1, F + 2, 72, 96)."""
+    """image (1, 288, 384, 3) uint8 RGB -> features (1, F + 2, 72, 96), colours (1, 9, 72, 96)."""
 
     def __init__(self, net: FusionNet) -> None:
         super().__init__()
-        self.encoder = net.camera_encoder
+        self.encoder, self.head = net.camera_encoder, net.image_head
 
-    def forward(self, image: Tensor) -> Tensor:
-        """See the class."""
-        features: Tensor = self.encoder(image.permute(0, 3, 1, 2).float())
-        return features
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class; colours are log-probabilities."""
+        features = self.encoder(image.permute(0, 3, 1, 2).float())
+        said = self.head(features[:, :IMAGE_FEATURES])
+        return features, torch.log_softmax(said[:, len(CLASSES) :], dim=1)
 
 
 def total(images: Tensor) -> Tensor:
@@ -114,7 +116,7 @@ def graphs(net: FusionNet) -> dict[str, tuple[nn.Module, dict[str, Tensor], list
         "camera_encoder": (
             CameraEncoderGraph(net),
             {"image": torch.zeros(1, IMAGE_HEIGHT, IMAGE_WIDTH, 3, dtype=torch.uint8)},
-            ["features"],
+            ["features", "colours"],
         ),
         "camera_grid": (
             CameraGridGraph(net),

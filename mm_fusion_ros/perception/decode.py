@@ -73,6 +73,16 @@ def softmax(logits: NDArray[np.floating]) -> NDArray[np.floating]:
     return shifted / shifted.sum()  # type: ignore[no-any-return]
 
 
+def name_colour(logits: NDArray[np.floating], calibration: Calibration) -> tuple[str, float]:
+    """The most probable colour and its probability; "unknown" and 0 where none stands out."""
+    probabilities = softmax(logits / calibration.colour_temperature)
+    best = int(np.argmax(probabilities))
+    probability = float(probabilities[best])
+    if probability < calibration.unknown_below:
+        return UNKNOWN_COLOUR, 0.0
+    return COLOURS[best], probability
+
+
 def covariance(log_variance: NDArray[np.floating], x: float, y: float, scale: Float) -> Float:
     """The (3, 3) covariance [m^2] in base_link of a centre at x, y [m] seen from base_link.
 
@@ -137,9 +147,7 @@ def decode(
         size = np.exp(np.clip(column[maps.SIZE], -3.0, 3.0)).astype(np.float64)
         if _too_near(found, x, y, float(min(size[0], size[1]))):
             continue
-        colours = softmax(column[maps.COLOUR] / calibration.colour_temperature)
-        best = int(np.argmax(colours))
-        known = float(colours[best]) >= calibration.unknown_below
+        colour, colour_probability = name_colour(column[maps.COLOUR], calibration)
         sine, cosine = column[maps.YAW]
         item = FusedObject(
             track_id=-1,
@@ -147,8 +155,8 @@ def decode(
             class_probability=sigmoid(
                 calibration.class_scale * float(column[kind]) + calibration.class_bias
             ),
-            colour=COLOURS[best] if known else UNKNOWN_COLOUR,
-            colour_probability=float(colours[best]) if known else 0.0,
+            colour=colour,
+            colour_probability=colour_probability,
             centre=np.array([x, y, float(column[maps.HEIGHT][0])]),
             size=size,
             yaw=float(np.arctan2(sine, cosine) / 2.0),

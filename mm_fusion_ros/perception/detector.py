@@ -15,11 +15,13 @@ from mm_fusion_ros.inference.backends import BACKENDS
 from mm_fusion_ros.inference.model_folder import ModelFolder
 from mm_fusion_ros.outputs import FusedObject
 from mm_fusion_ros.perception import maps
+from mm_fusion_ros.perception.colour import read_colours
 from mm_fusion_ros.perception.decode import (
     LOG_VARIANCE_RANGE,
     Calibration,
     Detection,
     decode,
+    name_colour,
 )
 from mm_fusion_ros.perception.grid import CELLS, LiftGeometry, lift_geometry, rasterize
 from mm_fusion_ros.samples import Float
@@ -35,13 +37,16 @@ class CameraFeature:
     """One encoded image.
 
     Attributes:
-        features: (1, F + 2, 72, 96) float32, from `camera_encoder`.
+        features: (1, F + 2, 72, 96) float32, from `camera_encoder`; the last two are log-depth
+            and its log-scale.
+        colours: (1, colours, 72, 96) float32, log-probabilities.
         image: what was encoded; its `base_from_camera` is at the image's own stamp.
         tick_from_base: (4, 4), base_link at the image's stamp to base_link at the tick.
     """
 
     source: str
     features: Array
+    colours: Array
     image: PreparedImage
     tick_from_base: Float = field(default_factory=lambda: np.eye(4))
 
@@ -85,6 +90,35 @@ class Detections:
 NOTHING = Detections((), {}, {})
 
 
+def coloured(
+    found: Sequence[Detection], cameras: Sequence[CameraFeature], calibration: Calibration
+) -> list[Detection]:
+    """The detections with what the images say of their colours added to what the grid says."""
+    if not cameras or not found:
+        return list(found)
+    centres = [item.object.centre for item in found]
+    heights = [float(item.object.size[2]) for item in found]
+    logits = np.stack([item.colour_logits for item in found])
+    for camera in cameras:
+        image = camera.image
+        logits = logits + read_colours(
+            camera.colours[0],
+            camera.features[0, -2],
+            image.intrinsics,
+            camera.tick_from_base @ image.base_from_camera,
+            image.valid,
+            image.image.shape[0] // camera.colours.shape[2],
+            centres,
+            heights,
+        )
+    result = []
+    for item, row in zip(found, logits, strict=True):
+        colour, probability = name_colour(row, calibration)
+        seen = replace(item.object, colour=colour, colour_probability=probability)
+        result.append(replace(item, object=seen, colour_logits=row))
+    return result
+
+
 class Detector:
     """The shipped network: one backend for each of its graphs.
 
@@ -116,7 +150,7 @@ class Detector:
     def encode_camera(self, image: PreparedImage, source: str = "camera") -> CameraFeature:
         """Runs the camera encoder; needs neither the tick nor any other sensor."""
         result = self._graphs["camera_encoder"].infer({"image": image.image[None]})
-        return CameraFeature(source, result["features"], image)
+        return CameraFeature(source, result["features"], result["colours"], image)
 
     def encode_lidar(self, scan: PreparedScan, source: str = "lidar") -> LidarFeature:
         """Rasterises the points and runs the lidar encoder."""
@@ -150,12 +184,14 @@ class Detector:
             {"camera": camera_grid, "lidar": lidar_grid, "present": present}
         )
         subset = "both" if cameras and lidars else "camera" if cameras else "lidar"
+        calibration = self._calibration[subset]
         found = decode(
             fused["output"][0],
-            self._calibration[subset],
+            calibration,
             self._config.score_threshold,
             self._config.max_objects,
         )
+        found = coloured(found, cameras, calibration)
         share = fused["share"][0]
         objects = tuple(
             replace(item.object, support=self._support(share, item.cell, lifts, lidars))

@@ -60,7 +60,10 @@ def test_the_graphs_agree_with_the_network_for_two_cameras_and_a_lidar(
         output, share = net.fuse(grid, lidar, present)
 
     graphs = detector._graphs
-    encoded = [graphs["camera_encoder"].infer({"image": im[None]})["features"] for im in images]
+    answers = [graphs["camera_encoder"].infer({"image": im[None]}) for im in images]
+    encoded = [answer["features"] for answer in answers]
+    colours = np.concatenate([answer["colours"] for answer in answers])
+    assert np.exp(colours).sum(axis=1) == pytest.approx(1.0, abs=1e-4)
     assert np.concatenate(encoded) == pytest.approx(features.numpy(), abs=2e-4)
     camera = graphs["camera_grid"].infer({"features": np.concatenate(encoded), **geometry})
     assert camera["grid"] == pytest.approx(grid.numpy(), abs=2e-3)
