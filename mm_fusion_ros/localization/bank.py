@@ -8,10 +8,12 @@ decide which to believe, and the answer is their mixture. The filters interact a
 systems with Markovian switching coefficients", IEEE TAC 33(8), 1988), so that a receiver may turn
 bad and good again.
 
-State of each filter: x, y of the base in `map` [m], heading of the path frame in `map` [rad], and
-the slow part of the GPS error, east and north [m], a first-order Gauss-Markov process. Carrying
-that error as a state is what keeps the covariance honest: a hundred fixes of one minute share one
-error, and averaging them does not make it go away.
+State of each filter: x, y of the base in `map` [m], heading of the path frame in `map` [rad], the
+slow part of the GPS error, east and north [m], a first-order Gauss-Markov process, and the speed at
+which the receiver is dragged off, east and north [m/s]. Carrying that error as a state is what
+keeps the covariance honest: a hundred fixes of one minute share one error, and averaging them does
+not make it go away. The speed matters only to hypotheses that are about being dragged off: without
+it, fixes that leave at a steady pace would be explained by a robot that goes where it does not.
 """
 
 from __future__ import annotations
@@ -19,12 +21,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mm_fusion_ros.localization.path import J, PathDrift
 from mm_fusion_ros.samples import Float
 
-X, HEADING, BIAS = slice(0, 2), 2, slice(3, 5)
-SIZE = 5
+X, HEADING, BIAS, DRAG = slice(0, 2), 2, slice(3, 5), slice(5, 7)
+SIZE = 7
 _TWO_PI = 2.0 * np.pi
 
 
@@ -35,13 +38,19 @@ class Hypotheses:
     Attributes:
         gps_sigma_m: (K,) sigma of the slow GPS error, each axis [m].
         drift_scale: (K,) multiplies the standard deviations of odometry drift.
-        correlation_s: time constant of the slow GPS error [s].
+        correlation_s: (K,) time constant of the slow GPS error [s].
+        dragged: (K,) bool, whether the receiver is led astray at a steady pace.
+        drag_mps: sigma of that pace, each axis [m/s].
+        drag_s: how long it usually stays the same [s].
         dwell_s: mean time before a hypothesis gives way to another [s].
     """
 
     gps_sigma_m: Float
     drift_scale: Float
-    correlation_s: float
+    correlation_s: Float
+    dragged: NDArray[np.bool_]
+    drag_mps: float
+    drag_s: float
     dwell_s: float
 
 
@@ -50,8 +59,8 @@ class Bank:
     """The K filters at one instant.
 
     Attributes:
-        mean: (K, 5) states.
-        covariance: (K, 5, 5).
+        mean: (K, 7) states.
+        covariance: (K, 7, 7).
         weight: (K,) probabilities, sum 1.
     """
 
@@ -67,7 +76,7 @@ class Innovation:
     Attributes:
         residual: (K, 2) measured minus expected antenna place [m].
         covariance: (K, 2, 2) of it.
-        jacobian: (K, 2, 5) of the expected place with respect to the state.
+        jacobian: (K, 2, 7) of the expected place with respect to the state.
         spread: (2, 2) covariance of the innovation of the mixture.
         nis: normalised innovation squared of the mixture; chi-square, 2 degrees of freedom.
     """
@@ -127,6 +136,7 @@ def started(
         covariance[:, axis, axis] = slow + white_sigma_m**2
         covariance[:, axis, 3 + axis] = covariance[:, 3 + axis, axis] = -slow
         covariance[:, 3 + axis, 3 + axis] = slow
+        covariance[:, 5 + axis, 5 + axis] = hypotheses.drag_mps**2
     swing = np.zeros(SIZE)
     swing[X] = -J @ turned
     swing[HEADING] = 1.0
@@ -179,11 +189,13 @@ def predicted(
     moved = turn @ drift.offset
     mean = bank.mean.copy()
     mean[:, X] += moved
-    keep = np.exp(-abs(seconds) / hypotheses.correlation_s)
-    mean[:, BIAS] *= keep
+    keep, keep_drag = _kept(hypotheses, seconds)
     jacobian = np.tile(np.eye(SIZE), (count, 1, 1))
     jacobian[:, X, HEADING] = moved @ J.T
-    jacobian[:, 3, 3] = jacobian[:, 4, 4] = keep
+    jacobian[:, [3, 4], [3, 4]] = keep[:, None]
+    jacobian[:, [5, 6], [5, 6]] = keep_drag[:, None]
+    jacobian[:, [3, 4], [5, 6]] = np.where(hypotheses.dragged, seconds, 0.0)[:, None]
+    mean[:, 3:] = np.einsum("kij,kj->ki", jacobian[:, 3:, 3:], mean[:, 3:])
     to_map = np.zeros((count, 3, 3))
     to_map[:, :2, :2] = turn
     to_map[:, 2, 2] = 1.0
@@ -193,9 +205,26 @@ def predicted(
     noise[:, [0, 1], [0, 1]] += unknown_m**2
     # A robot that was not watched may have turned as well: about a radian in two metres.
     noise[:, 2, 2] += min(0.5 * unknown_m, np.pi / np.sqrt(3.0)) ** 2
-    noise[:, [3, 4], [3, 4]] += (hypotheses.gps_sigma_m**2 * (1.0 - keep**2))[:, None]
+    wander = hypotheses.gps_sigma_m**2 * _fresh(hypotheses, seconds)
+    noise[:, [3, 4], [3, 4]] += wander[:, None]
+    noise[:, [5, 6], [5, 6]] += (hypotheses.drag_mps**2 * (1.0 - keep_drag**2))[:, None]
     covariance = jacobian @ bank.covariance @ np.swapaxes(jacobian, 1, 2) + noise
     return Bank(mean, symmetric(covariance), bank.weight)
+
+
+def _kept(hypotheses: Hypotheses, seconds: float) -> tuple[Float, Float]:
+    """(K,) what is left of the slow error and of the drag after some seconds, 0..1.
+
+    Dragged off, the error is not drawn back to zero; not dragged, the drag is unknown at any time.
+    """
+    slow = np.exp(-abs(seconds) / hypotheses.correlation_s)
+    drag = np.exp(-abs(seconds) / hypotheses.drag_s)
+    return np.where(hypotheses.dragged, 1.0, slow), np.where(hypotheses.dragged, drag, 0.0)
+
+
+def _fresh(hypotheses: Hypotheses, seconds: float) -> Float:
+    """(K,) variance that the slow error gains in some seconds, in units of its own."""
+    return np.asarray(1.0 - np.exp(-2.0 * abs(seconds) / hypotheses.correlation_s))
 
 
 def innovation(bank: Bank, antenna: Float, arm: Float, noise: Float) -> Innovation:
@@ -257,8 +286,20 @@ def with_wider_bias(bank: Bank, covariance: Float) -> Bank:
     return replace(bank, covariance=wider)
 
 
+def with_usual_bias(bank: Bank, hypotheses: Hypotheses) -> Bank:
+    """The bank when the receiver came back: its slow error is new and as large as usual."""
+    covariance = bank.covariance.copy()
+    mean = bank.mean.copy()
+    mean[:, 3:] = 0.0
+    covariance[:, 3:, :] = 0.0
+    covariance[:, :, 3:] = 0.0
+    covariance[:, [3, 4], [3, 4]] = (hypotheses.gps_sigma_m**2)[:, None]
+    covariance[:, [5, 6], [5, 6]] = hypotheses.drag_mps**2
+    return replace(bank, mean=mean, covariance=covariance)
+
+
 def moments(bank: Bank) -> tuple[Float, Float]:
-    """Mean (5,) and covariance (5, 5) of the mixture; the spread between filters included."""
+    """Mean (7,) and covariance (7, 7) of the mixture; the spread between filters included."""
     reference = bank.mean[int(np.argmax(bank.weight))]
     difference = bank.mean - reference
     difference[:, HEADING] = wrap(difference[:, HEADING])

@@ -108,7 +108,6 @@ class Belief:
         rejected: offsets of the fixes rejected since the last accepted one, with their stamps.
         outside: the sightings rejected before alignment.
         offset: (2,) how far the receiver has stepped away, taken off every fix [m].
-        stepped: whether that is farther than a fix may usually be off.
         acceptance: running share of accepted fixes.
         mean_nis: running mean of the normalised innovation squared; 2 is consistent.
         free_m2: what the position variance would be, had GPS been silent for the last seconds.
@@ -131,7 +130,6 @@ class Belief:
     rejected: tuple[tuple[int, Float], ...] = ()
     outside: tuple[Sighting, ...] = ()
     offset: Float = field(default_factory=lambda: np.zeros(2))
-    stepped: bool = False
     acceptance: float = 1.0
     mean_nis: float = 2.0
     free_m2: float = 0.0
@@ -184,6 +182,10 @@ class Rules:
             return 0.0
         slow = belief.bank.weight @ belief.bank.mean[:, BIAS]
         return float(np.linalg.norm(belief.offset + slow))
+
+    def off_reason(self, belief: Belief) -> Reason:
+        """What to call a receiver that is far off: it stepped there, or wandered."""
+        return Reason.JUMP if belief.offset.any() else Reason.NOISY
 
     def processed(self, belief: Belief, sighting: Sighting) -> Belief:
         """The belief after one more fix, newer than the latest."""
@@ -375,10 +377,13 @@ class Rules:
                 ),
                 rejected=(),
             )
-            accepted, reason = not belief.stepped, Reason.JUMP if belief.stepped else Reason.OK
+            accepted = self.off_m(belief) < 3.0 * self._usual_m(belief)
+            reason = Reason.OK if accepted else self.off_reason(belief)
         else:
             belief = self._refused(replace(belief, bank=weighed), weighed, seen, sighting)
-            accepted, reason = False, Reason.JUMP if belief.stepped else Reason.OUTLIER
+            accepted = False
+            far = self.off_m(belief) >= 3.0 * self._usual_m(belief)
+            reason = self.off_reason(belief) if far else Reason.OUTLIER
         variance = self._place_variance(belief)
         keep = float(np.exp(-max(seconds, 0.0) / _SHARE_SECONDS))
         belief = replace(belief, free_m2=variance + max(free_m2 - variance, 0.0) * keep)
@@ -400,16 +405,13 @@ class Rules:
         # step is taken off its fixes: they go on telling of motion and heading, and of place as
         # well as the step is known. Once it is back near where it was, nothing is taken off.
         step = recent.mean(axis=0)
-        offset = belief.offset + step
-        stepped = bool(np.linalg.norm(offset) > 3.0 * self._usual_m(belief))
-        unsure = seen.spread if stepped or belief.stepped else seen.spread + np.outer(step, step)
-        return replace(
-            belief,
-            bank=filters.with_wider_bias(bank, unsure),
-            rejected=(),
-            offset=offset if stepped else np.zeros(2),
-            stepped=stepped,
-        )
+        before = belief.offset + bank.weight @ bank.mean[:, BIAS]
+        left = float(np.linalg.norm(before + step))
+        if left < min(2.0 * self._usual_m(belief), float(np.linalg.norm(before))):
+            bank, offset = filters.with_usual_bias(bank, self.hypotheses), np.zeros(2)
+        else:
+            bank, offset = filters.with_wider_bias(bank, seen.spread), belief.offset + step
+        return replace(belief, bank=bank, rejected=(), offset=offset)
 
     def _usual_m(self, belief: Belief) -> float:
         """How far off a fix usually is [m]."""

@@ -170,7 +170,7 @@ class PoseFilter:
         if worst == accepted:
             reason = belief.refusal
         elif worst == noise:
-            reason = Reason.JUMP if belief.stepped else Reason.NOISY
+            reason = rules.off_reason(belief)
         else:
             reason = Reason.STALE
         return trust, reason, quality

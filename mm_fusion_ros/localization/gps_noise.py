@@ -18,16 +18,23 @@ from mm_fusion_ros.config import LocalizationConfig
 from mm_fusion_ros.localization.bank import Hypotheses
 from mm_fusion_ros.samples import Float, GpsStatus
 
-# Sigma of the slow error in units of `gps_sigma_m`, with its probability before any evidence: a
-# carrier-phase fix, better than usual, usual, poor, and reflections or worse.
-_SIGMA_LEVELS = np.array([0.02, 0.4, 1.0, 2.2, 5.0, 13.0])
-_LEVEL_PRIOR = np.array([1e-6, 0.15, 0.4, 0.25, 0.13, 0.07])
-_LEVEL_PRIOR_CARRIER = np.array([0.5, 0.2, 0.15, 0.08, 0.04, 0.03])
-# Odometry drift in units of the configured one: as configured, or slipping.
+# Sigma of the slow error in units of `gps_sigma_m`, its time constant in units of
+# `gps_correlation_s`, and its probability before any evidence: a carrier-phase fix, better than
+# usual, usual, worse, poor, dragged off, and strong reflections. A large error is drawn back to
+# zero slowly: otherwise it would take the pose along in the end.
+_SIGMA_LEVELS = np.array([0.02, 0.4, 1.0, 2.2, 8.0, 1.0, 100.0])
+_TIME_LEVELS = np.array([1.0, 1.0, 1.0, 1.0, 3.0, 1.0, 12.0])
+_LEVEL_PRIOR = np.array([1e-6, 0.15, 0.4, 0.25, 0.12, 0.05, 0.03])
+_LEVEL_PRIOR_CARRIER = np.array([0.5, 0.2, 0.15, 0.07, 0.04, 0.02, 0.02])
+_DRAGGED = np.array([False, False, False, False, False, True, False])
+# Pace at which a receiver is led astray, each axis [m/s], and how long it lasts [s].
+_DRAG_MPS = 1.0
+_DRAG_S = 100.0
+# Odometry drift in units of the configured one: as configured, slipping, sliding.
 _DRIFT_LEVELS = np.array([1.0, 3.0, 9.0])
-_DRIFT_PRIOR = np.array([0.6, 0.3, 0.1])
+_DRIFT_PRIOR = np.array([0.67, 0.28, 0.05])
 # A declared sigma is believed to within this factor (one standard deviation of its logarithm).
-_DECLARED_SPREAD = np.log(6.0)
+_DECLARED_SPREAD = np.log(10.0)
 
 
 def hypotheses_of(config: LocalizationConfig) -> Hypotheses:
@@ -35,7 +42,10 @@ def hypotheses_of(config: LocalizationConfig) -> Hypotheses:
     return Hypotheses(
         gps_sigma_m=np.repeat(config.gps_sigma_m * _SIGMA_LEVELS, len(_DRIFT_LEVELS)),
         drift_scale=np.tile(_DRIFT_LEVELS, len(_SIGMA_LEVELS)),
-        correlation_s=config.gps_correlation_s,
+        correlation_s=np.repeat(config.gps_correlation_s * _TIME_LEVELS, len(_DRIFT_LEVELS)),
+        dragged=np.repeat(_DRAGGED, len(_DRIFT_LEVELS)),
+        drag_mps=_DRAG_MPS,
+        drag_s=_DRAG_S,
         dwell_s=config.dwell_s,
     )
 

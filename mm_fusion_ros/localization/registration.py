@@ -23,8 +23,8 @@ _USUAL_POINTS = 300.0
 # about 0.5 % and 0.2 degrees in 100 m; these are larger, since a robot's yard is no street).
 _STEP_M = 0.01
 _STEP_RAD = 0.001
-_RATE_M = 0.03
-_RATE_RAD = 0.002
+_RATE_M = 0.05
+_RATE_RAD = 0.003
 
 
 def load_kiss_icp() -> Any:

@@ -7,7 +7,15 @@ from mm_fusion_ros.localization import bank as filters
 from mm_fusion_ros.localization.bank import Bank, Hypotheses
 from mm_fusion_ros.localization.path import PathDrift
 
-BELIEFS = Hypotheses(np.array([0.5, 1.5, 10.0]), np.array([1.0, 3.0, 1.0]), 40.0, 60.0)
+BELIEFS = Hypotheses(
+    gps_sigma_m=np.array([0.5, 1.5, 10.0]),
+    drift_scale=np.array([1.0, 3.0, 1.0]),
+    correlation_s=np.full(3, 40.0),
+    dragged=np.array([False, True, False]),
+    drag_mps=1.0,
+    drag_s=100.0,
+    dwell_s=60.0,
+)
 PRIOR = np.array([0.3, 0.6, 0.1])
 
 
@@ -44,8 +52,10 @@ def test_the_first_fix_says_where_the_antenna_is_and_not_which_part_is_its_error
 
 
 def test_one_hypothesis_is_a_plain_kalman_filter():
-    single = Hypotheses(np.array([1e-6]), np.array([1.0]), 40.0, 60.0)
-    bank = Bank(np.zeros((1, 5)), np.diag([4.0, 4.0, 0.0, 0.0, 0.0])[None], np.ones(1))
+    single = Hypotheses(
+        np.array([1e-6]), np.array([1.0]), np.array([40.0]), np.array([False]), 0.0, 100.0, 60.0
+    )
+    bank = Bank(np.zeros((1, 7)), np.diag([4.0, 4.0, 0, 0, 0, 0, 0])[None], np.ones(1))
     bank = filters.predicted(bank, drift(1.0, 0.0), 1.0, 0.0, single)
     noise = np.eye(2)
     seen = filters.innovation(bank, np.array([3.0, 0.0]), np.zeros(2), noise)
@@ -76,9 +86,9 @@ def test_mixing_for_long_forgets_the_evidence():
 
 
 def test_headings_are_averaged_across_the_seam():
-    mean = np.zeros((3, 5))
+    mean = np.zeros((3, 7))
     mean[:, 2] = [np.pi - 0.1, -np.pi + 0.1, np.pi - 0.1]
-    bank = Bank(mean, np.tile(np.eye(5) * 0.01, (3, 1, 1)), np.array([0.25, 0.5, 0.25]))
+    bank = Bank(mean, np.tile(np.eye(7) * 0.01, (3, 1, 1)), np.array([0.25, 0.5, 0.25]))
     heading = filters.moments(bank)[0][2]
     assert abs(filters.wrap(np.array([heading - np.pi]))[0]) < 1e-9
 
