@@ -104,8 +104,7 @@ class Pipeline:
         self._detector = detector
         self._scheduler = scheduler or Inline()
         self._stopwatch = stopwatch or Stopwatch()
-        self._offset_ns = {s.name: round(s.offset_ms * 1e6) for s in config.sources}
-        self._half_period_ns = {s.name: round(0.5e9 / s.rate_hz) for s in config.sources}
+        self._sources = frozenset(source.name for source in config.sources)
 
         self._camera_intake = CameraIntake(config.camera)
         self._lidar_intake = LidarIntake(config.lidar)
@@ -211,7 +210,7 @@ class Pipeline:
             self._forget()
 
     def _push(self, sample: Sample, now_ns: int) -> None:
-        if sample.source not in self._offset_ns:
+        if sample.source not in self._sources:
             raise Rejected("unknown_source", f"{sample.source!r} is not among the sources")
 
         # Validate: what is wrong is refused before it touches any state.
@@ -291,16 +290,10 @@ class Pipeline:
         return encode
 
     def _encode_early(self, evidence: Evidence, sample: Sample) -> None:
-        """Encodes on arrival what the next tick may want, and no more of a fast camera.
-
-        A frame up to a period before the tick may be the nearest that has come when it fires; one
-        after it by more than half a period has a nearer one before it.
-        """
+        """Encodes on arrival what the next tick will take; of a fast camera, no other frame."""
         if self._detector is None:
             return
-        expected_ns = self._synchronizer.expected_stamp_ns()
-        half_ns = self._half_period_ns[sample.source]
-        if expected_ns is None or -2 * half_ns <= sample.stamp_ns - expected_ns <= half_ns:
+        if self._synchronizer.is_wanted(sample.source, sample.stamp_ns):
             evidence.feature = self._scheduler.submit(evidence.encode)
 
     def _answer(self, due: TickSet[Evidence | None], now_ns: int) -> FusedOutput:
