@@ -15,7 +15,9 @@ IMAGE_CHANNELS = len(CLASSES) + len(COLOURS)
 
 
 class ImageHead(nn.Module):
-    """What stands at each pixel: class logits, then colour logits. Used in training only.
+    """What stands at each pixel: class logits, then colour logits.
+
+    The classes teach the features; the colours are also read at run time (`perception.colour`).
 
     It is linear, so that the features themselves must tell classes and colours apart, where the
     picture is sharp, and not only after they were sampled onto the grid.

@@ -33,7 +33,7 @@ class Calibration:
     class_bias: float = 0.0
     colour_temperature: float = 1.0
     variance_scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    unknown_below: float = 0.3
+    unknown_below: float = 0.2
 
     @classmethod
     def from_dict(cls, content: Mapping[str, object]) -> Calibration:
