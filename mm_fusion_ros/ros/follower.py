@@ -34,13 +34,18 @@ class Follower:
         """Takes the robot's true pose."""
         self._truth.append((stamp_ns, world_from_base))
 
-    def believe(self, stamp_ns: int, map_from_base: Float) -> None:
-        """Takes where the fusion believes the robot to have been; too old a belief is ignored."""
+    def was_at(self, stamp_ns: int) -> Float | None:
+        """The robot's true pose at an instant, (4, 4); None where it is not remembered."""
         index = bisect_left([stamp for stamp, _ in self._truth], stamp_ns)
         if index == len(self._truth) or (index == 0 and self._truth[0][0] != stamp_ns):
-            return
-        world_from_base = self._truth[index][1]
-        self._world_from_map = world_from_base @ geometry.inverse(map_from_base)
+            return None
+        return self._truth[index][1]
+
+    def believe(self, stamp_ns: int, map_from_base: Float) -> None:
+        """Takes where the fusion believes the robot to have been; too old a belief is ignored."""
+        world_from_base = self.was_at(stamp_ns)
+        if world_from_base is not None:
+            self._world_from_map = world_from_base @ geometry.inverse(map_from_base)
 
     def aim(self, map_from_target: Float) -> None:
         """Takes the pose to reach, in the fusion's map."""

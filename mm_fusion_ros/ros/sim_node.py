@@ -111,8 +111,10 @@ class SimNode(Node):
         self._inbox.put(lambda _: self._follower.believe(stamp_ns, pose))
 
     def _on_obstacles(self, message: OccupancyGrid) -> None:
-        grid = hearing.obstacles(message)
-        self._inbox.put(lambda simulation: simulation.set_obstacles(grid))
+        grid, stamp_ns = hearing.obstacles(message), hearing.stamp_ns(message.header)
+        self._inbox.put(
+            lambda simulation: simulation.set_obstacles(grid, self._follower.was_at(stamp_ns))
+        )
 
     # ------------------------------------------------------------------ out: the simulation's
 

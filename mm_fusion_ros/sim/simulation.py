@@ -163,12 +163,20 @@ class Simulation:
         base_from_target = geometry.inverse(believed_map_from_base) @ map_from_target
         self._map_from_target = self.state.map_from_base @ base_from_target
 
-    def set_obstacles(self, obstacles: ObstacleGrid | None) -> None:
-        """What to steer around, in base_link now; None goes back to the last sweep's own grid."""
+    def set_obstacles(
+        self, obstacles: ObstacleGrid | None, map_from_base: Float | None = None
+    ) -> None:
+        """What to steer around.
+
+        Args:
+            obstacles: in base_link; None goes back to the last sweep's own grid.
+            map_from_base: (4, 4) float64, where the robot was when they were seen; None takes now.
+        """
         self._given_obstacles = obstacles is not None
         self._obstacles = None
         if obstacles is not None:
-            self._obstacles = (obstacles, self.state.map_from_base)
+            seen_from = self.state.map_from_base if map_from_base is None else map_from_base
+            self._obstacles = (obstacles, seen_from)
 
     def command(self, text: str) -> None:
         """Says something to the robot: it comes out of `step` as a sample at the next instant."""
