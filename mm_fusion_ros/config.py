@@ -101,9 +101,7 @@ class SyncConfig:
         high=60_000.0, unit="ms",
     )  # fmt: skip
     capacity: int = param(64, "samples kept for each source", low=2, high=10_000)
-    zero_stamp: str = param(
-        "reject", "what a stamp of 0 gets", choices=("reject", "arrival_time")
-    )
+    zero_stamp: str = param("reject", "what a stamp of 0 gets", choices=("reject", "arrival_time"))
 
 
 @dataclass(frozen=True)
@@ -275,7 +273,7 @@ class LocalizationConfig:
         1.0, "speed the robot may have while odometry is silent", low=0.0, high=60.0, unit="m/s"
     )
     align_sigma_deg: float = param(
-        15.0, "heading sigma at which odometry is laid into the map", low=0.5, high=45.0,
+        20.0, "heading sigma at which odometry is laid into the map", low=0.5, high=45.0,
         unit="deg",
     )  # fmt: skip
     replay_s: float = param(
@@ -326,12 +324,8 @@ class ObstaclesConfig:
 
     size_m: float = param(40.0, "edge of the square grid", low=2.0, high=200.0, unit="m")
     resolution_m: float = param(0.25, "edge of a cell", low=0.02, high=2.0, unit="m")
-    min_height_m: float = param(
-        0.25, "lower returns are ground", low=-1.0, high=5.0, unit="m"
-    )
-    max_height_m: float = param(
-        2.2, "higher returns pass overhead", low=0.1, high=20.0, unit="m"
-    )
+    min_height_m: float = param(0.25, "lower returns are ground", low=-1.0, high=5.0, unit="m")
+    max_height_m: float = param(2.2, "higher returns pass overhead", low=0.1, high=20.0, unit="m")
     max_slope: float = param(
         0.2, "steepest ground, rise over run; what rises faster stands on the ground", low=0.0,
         high=2.0,

@@ -21,11 +21,11 @@ from mm_fusion_ros.localization.motion import NS
 from mm_fusion_ros.localization.path import PathDrift, PathPoint, drift_between
 from mm_fusion_ros.localization.vertical import Vertical
 from mm_fusion_ros.outputs import Reason
-from mm_fusion_ros.samples import Float, GpsFix
+from mm_fusion_ros.samples import Float, GpsFix, GpsStatus
 
 # So many consecutive fixes that agree with each other and not with the filter are a step of the
 # receiver, and before alignment a sign that the first fix was the wrong one.
-_STEP_FIXES = 5
+_STEP_FIXES = 3
 _STEP_SECONDS = 0.8
 # The least density [1/m^2] that any hypothesis gives a fix: bounds what one wild fix can say.
 _OUTLIER_DENSITY = 1e-3
@@ -101,7 +101,8 @@ class Belief:
         content: the first of the fixes that said exactly what the latest one says.
         repeats: how often it was said again.
         pending: fixes kept until odometry can be laid into the map; the first is the datum.
-        tried_m: extent of the pending path at the last attempt [m].
+        tried_m: extent of the pending path at the last attempt to align it [m].
+        tried_sigma_m: sigma of the slow GPS error that this attempt saw [m].
         bank: the filters at the latest fix; None until aligned.
         vertical: height at the latest fix.
         noise: the receiver's noise.
@@ -126,6 +127,7 @@ class Belief:
     pending: tuple[Sighting, ...] = ()
     repeats: int = 0
     tried_m: float = 0.0
+    tried_sigma_m: float = 0.0
     bank: Bank | None = None
     rejected: tuple[tuple[int, Float], ...] = ()
     outside: tuple[Sighting, ...] = ()
@@ -141,10 +143,15 @@ class Rules:
 
     def __init__(self, config: LocalizationConfig) -> None:
         self.config = config
-        self.hypotheses: Hypotheses = hypotheses_of(config)
+        self._hypotheses = {status: hypotheses_of(config, status) for status in GpsStatus}
         self.gate = float(chi2.ppf(config.gate_probability, 2))
-        prior = GpsNoise().prior(self.hypotheses, config)
-        self.usual_drift_scale = float(np.sqrt(prior @ self.hypotheses.drift_scale**2))
+        hypotheses = self._hypotheses[GpsStatus.FIX]
+        prior = GpsNoise().prior(hypotheses, config)
+        self.usual_drift_scale = float(np.sqrt(prior @ hypotheses.drift_scale**2))
+
+    def hypotheses(self, belief: Belief) -> Hypotheses:
+        """What the filters believe of a receiver in its present status."""
+        return self._hypotheses[belief.noise.status]
 
     def first(self, sighting: Sighting) -> Belief:
         """The belief after the first fix: it is the datum, and the heading is unknown."""
@@ -171,10 +178,14 @@ class Rules:
         """Sigma of a fix, slow and fast part and what is known to be off [m]."""
         white = belief.noise.white_sigma_m(self.config)
         if belief.bank is None:
-            return float(np.hypot(self.start_sigma_m(belief.noise), white))
-        weight = belief.bank.weight
-        slow = float(np.exp(weight @ np.log(self.hypotheses.gps_sigma_m)))
+            slow = max(self.start_sigma_m(belief.noise), belief.tried_sigma_m)
+            return float(np.hypot(slow, white))
+        slow = self.slow_sigma_m(belief, belief.bank)
         return float(np.sqrt(slow**2 + white**2 + self.off_m(belief) ** 2 / 2.0))
+
+    def slow_sigma_m(self, belief: Belief, bank: Bank) -> float:
+        """Sigma of the slow GPS error that the hypotheses agree on (geometric mean) [m]."""
+        return float(np.exp(bank.weight @ np.log(self.hypotheses(belief).gps_sigma_m)))
 
     def off_m(self, belief: Belief) -> float:
         """How far the receiver is thought to be off at present [m]."""
@@ -208,7 +219,7 @@ class Rules:
         assert belief.bank is not None
         drift, unknown_m = self._motion(belief.latest, point, stamp_ns)
         seconds = (stamp_ns - belief.latest.stamp_ns) / NS
-        return filters.predicted(belief.bank, drift, seconds, unknown_m, self.hypotheses)
+        return filters.predicted(belief.bank, drift, seconds, unknown_m, self.hypotheses(belief))
 
     def carried_height(self, belief: Belief, point: PathPoint | None, stamp_ns: int) -> Vertical:
         """The height carried along the path to another instant."""
@@ -217,7 +228,7 @@ class Rules:
         travelled = drift.travelled + unknown_m
         slow = self.start_sigma_m(belief.noise)
         if belief.bank is not None:
-            slow = float(np.exp(belief.bank.weight @ np.log(self.hypotheses.gps_sigma_m)))
+            slow = self.slow_sigma_m(belief, belief.bank)
         return belief.vertical.predicted(
             drift.climb, travelled, seconds, slow, self.config.gps_correlation_s
         )
@@ -315,7 +326,7 @@ class Rules:
         assert started.bank is not None
         _, covariance = filters.moments(started.bank)
         if np.sqrt(covariance[HEADING, HEADING]) > np.radians(self.config.align_sigma_deg):
-            return belief
+            return replace(belief, tried_sigma_m=self.slow_sigma_m(started, started.bank))
         if belief.latest.stamp_ns > started.latest.stamp_ns:
             bank = self.carried(started, belief.latest.point, belief.latest.stamp_ns)
             started = replace(started, bank=bank)
@@ -332,8 +343,8 @@ class Rules:
         """A belief at the first pending fix, with a bank about this heading."""
         first = belief.pending[0]
         bank = filters.started(
-            self.hypotheses,
-            belief.noise.prior(self.hypotheses, self.config),
+            self.hypotheses(belief),
+            belief.noise.prior(self.hypotheses(belief), self.config),
             belief.plane.enu(first.fix)[:2],
             first.arm()[:2],
             heading,
@@ -349,9 +360,9 @@ class Rules:
     def _after_alignment(self, belief: Belief, bank: Bank, sighting: Sighting) -> Belief:
         """One step of the bank: mix, predict, compare, weigh, and update if inside the gate."""
         seconds = (sighting.stamp_ns - belief.latest.stamp_ns) / NS
-        prior = belief.noise.prior(self.hypotheses, self.config)
+        prior = belief.noise.prior(self.hypotheses(belief), self.config)
         free_m2 = belief.free_m2 - self._place_variance(belief)
-        belief = replace(belief, bank=filters.mixed(bank, prior, seconds, self.hypotheses.dwell_s))
+        belief = replace(belief, bank=filters.mixed(bank, prior, seconds, self.config.dwell_s))
         bank = self.carried(belief, sighting.point, sighting.stamp_ns)
         vertical = self.carried_height(belief, sighting.point, sighting.stamp_ns)
         place = belief.plane.enu(sighting.fix)
@@ -408,7 +419,7 @@ class Rules:
         before = belief.offset + bank.weight @ bank.mean[:, BIAS]
         left = float(np.linalg.norm(before + step))
         if left < min(2.0 * self._usual_m(belief), float(np.linalg.norm(before))):
-            bank, offset = filters.with_usual_bias(bank, self.hypotheses), np.zeros(2)
+            bank, offset = filters.with_usual_bias(bank, self.hypotheses(belief)), np.zeros(2)
         else:
             bank, offset = filters.with_wider_bias(bank, seen.spread), belief.offset + step
         return replace(belief, bank=bank, rejected=(), offset=offset)

@@ -243,7 +243,7 @@ class PoseFilter:
             seconds = abs(point.stamp_ns - latest.stamp_ns) / NS
             unknown = self._config.unknown_speed_mps * seconds
         place = belief.plane.enu(latest.fix)[:2] - latest.arm()[:2] + offset
-        sigma = self._rules.start_sigma_m(belief.noise)
+        sigma = self._rules.sigma_m(belief)
         # A displacement of unknown direction errs by itself: E |d' - d|^2 = 2 |d|^2, both axes.
         displaced = float(offset @ offset + latest.arm() @ latest.arm())
         variance = sigma**2 + displaced + unknown**2

@@ -19,28 +19,31 @@ from mm_fusion_ros.localization.bank import Hypotheses
 from mm_fusion_ros.samples import Float, GpsStatus
 
 # Sigma of the slow error in units of `gps_sigma_m`, its time constant in units of
-# `gps_correlation_s`, and its probability before any evidence: a carrier-phase fix, better than
-# usual, usual, worse, poor, dragged off, and strong reflections. A large error is drawn back to
-# zero slowly: otherwise it would take the pose along in the end.
-_SIGMA_LEVELS = np.array([0.02, 0.4, 1.0, 2.2, 8.0, 1.0, 100.0])
-_TIME_LEVELS = np.array([1.0, 1.0, 1.0, 1.0, 3.0, 1.0, 12.0])
-_LEVEL_PRIOR = np.array([1e-6, 0.15, 0.4, 0.25, 0.12, 0.05, 0.03])
-_LEVEL_PRIOR_CARRIER = np.array([0.5, 0.2, 0.15, 0.07, 0.04, 0.02, 0.02])
-_DRAGGED = np.array([False, False, False, False, False, True, False])
+# `gps_correlation_s`, and its probability before any evidence: better than usual, usual, worse,
+# poor, dragged off, and strong reflections. A large error is drawn back to zero slowly: otherwise
+# it would take the pose along in the end.
+_SIGMA_LEVELS = np.array([0.4, 1.0, 2.2, 8.0, 1.0, 100.0])
+_TIME_LEVELS = np.array([1.0, 1.0, 1.0, 3.0, 1.0, 12.0])
+_LEVEL_PRIOR = np.array([0.15, 0.42, 0.27, 0.12, 0.01, 0.03])
+_DRAGGED = np.array([False, False, False, False, True, False])
+# A carrier-phase fix errs by so much less. Only the receiver can tell that it is one: a smooth
+# error and none at all look the same beside an odometry that slips.
+_CARRIER = 0.03
 # Pace at which a receiver is led astray, each axis [m/s], and how long it lasts [s].
 _DRAG_MPS = 1.0
 _DRAG_S = 100.0
 # Odometry drift in units of the configured one: as configured, slipping, sliding.
 _DRIFT_LEVELS = np.array([1.0, 3.0, 9.0])
-_DRIFT_PRIOR = np.array([0.67, 0.28, 0.05])
+_DRIFT_PRIOR = np.array([0.64, 0.28, 0.08])
 # A declared sigma is believed to within this factor (one standard deviation of its logarithm).
 _DECLARED_SPREAD = np.log(10.0)
 
 
-def hypotheses_of(config: LocalizationConfig) -> Hypotheses:
-    """Every pairing of a GPS level with an odometry level."""
+def hypotheses_of(config: LocalizationConfig, status: GpsStatus = GpsStatus.FIX) -> Hypotheses:
+    """Every pairing of a GPS level with an odometry level, for a receiver that reports `status`."""
+    usual = config.gps_sigma_m * (_CARRIER if status is GpsStatus.GBAS else 1.0)
     return Hypotheses(
-        gps_sigma_m=np.repeat(config.gps_sigma_m * _SIGMA_LEVELS, len(_DRIFT_LEVELS)),
+        gps_sigma_m=np.repeat(usual * _SIGMA_LEVELS, len(_DRIFT_LEVELS)),
         drift_scale=np.tile(_DRIFT_LEVELS, len(_SIGMA_LEVELS)),
         correlation_s=np.repeat(config.gps_correlation_s * _TIME_LEVELS, len(_DRIFT_LEVELS)),
         dragged=np.repeat(_DRAGGED, len(_DRIFT_LEVELS)),
@@ -104,8 +107,7 @@ class GpsNoise:
 
     def prior(self, hypotheses: Hypotheses, config: LocalizationConfig) -> Float:
         """(K,) probabilities of the hypotheses when nothing is measured."""
-        carrier = self.status is GpsStatus.GBAS
-        level = np.repeat(_LEVEL_PRIOR_CARRIER if carrier else _LEVEL_PRIOR, len(_DRIFT_LEVELS))
+        level = np.repeat(_LEVEL_PRIOR, len(_DRIFT_LEVELS))
         declared = max(self.declared_sigma_m(config), 1e-3)
         apart = np.log(hypotheses.gps_sigma_m / declared) / _DECLARED_SPREAD
         prior = level * np.tile(_DRIFT_PRIOR, len(_SIGMA_LEVELS)) * np.exp(-0.5 * apart**2)

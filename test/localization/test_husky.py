@@ -96,21 +96,33 @@ def test_innovations_are_as_large_as_they_are_said_to_be(followed):
     assert 0.90 < np.nanmean(nis < 5.99) < 0.99
 
 
-def test_a_receiver_without_outage_is_accepted_and_mostly_trusted(followed):
-    accepted = [verdict.accepted for _, verdict, *_ in followed]
-    trust = [told[2] for told in followed]
-    assert np.mean(accepted) > 0.97
+def test_the_receiver_is_mostly_trusted_and_doubted_while_its_height_falls(followed, drive):
+    trust = np.array([told[2] for told in followed])
+    assert np.mean([verdict.accepted for _, verdict, *_ in followed]) > 0.8
     assert np.median(trust) > 0.9
-    assert np.mean([told[3] is Reason.OK for told in followed]) > 0.9
+    assert np.mean([told[3] is Reason.OK for told in followed]) > 0.8
+    # Between 30 and 70 s the height falls by some 25 m while the robot drives 40 m: no street does
+    # that, so the receiver's solution changes, and its place wanders as well.
+    fixes = [each for each in drive if isinstance(each, GpsFix)]
+    seconds = np.array([(each.stamp_ns - fixes[0].stamp_ns) / NS for each in fixes])
+    falling = (seconds > 35.0) & (seconds < 70.0)
+    heights = np.array([each.altitude_m for each in fixes])[falling]
+    assert heights.max() - heights.min() > 15.0
+    assert trust[falling].mean() < 0.5 < trust[seconds > 100.0].mean()
 
 
-def test_the_pose_stays_as_near_to_the_fixes_as_their_error_allows(followed):
+def test_the_pose_stays_near_the_fixes_that_are_believed(followed):
     apart = np.array(
-        [pose.map_from_base[:2, 3] - place for pose, _, _, _, place, aligned in followed if aligned]
+        [
+            np.linalg.norm(pose.map_from_base[:2, 3] - place)
+            for pose, verdict, _, _, place, aligned in followed
+            if aligned and verdict.accepted
+        ]
     )
     # Declared sigma is 0.8 to 1.7 m on each axis; odometry alone, laid over as well as it can be,
     # is off by 4.9 m.
-    assert np.sqrt((apart**2).sum(axis=1).mean()) < 2.5
+    assert np.sqrt((apart**2).mean()) < 2.5
+    assert np.median(apart) < 1.0
 
 
 def test_an_outage_of_a_minute_is_bridged_within_what_the_covariance_says(drive):
