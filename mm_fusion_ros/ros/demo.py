@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -80,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
     # This process is a part of it; set before anything of ROS starts.
     os.environ.update(environment)
     logs = Path(tempfile.mkdtemp(prefix="mm_fusion_demo_"))
+    # A terminated demo unwinds like an interrupted one, and takes its children along.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with ExitStack() as stack:
         children = stack.enter_context(Children(logs, environment))
         children.start("sim", "mm_fusion_ros.ros.sim_node", sim_arguments(args))
