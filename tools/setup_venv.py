@@ -188,7 +188,8 @@ def install_packages(profile: str, ros: str) -> None:
     for file in files:
         arguments += ["-r", str(file)]
     run(
-        [*pip, "install", "--progress-bar", "off", *arguments],
+        # Uncompiled: of the many modules few are ever imported, and those compile then.
+        [*pip, "install", "--no-compile", "--progress-bar", "off", *arguments],
         f"installing packages ({', '.join(file.stem for file in files)}; minutes the first time)",
     )
     if not ros:
