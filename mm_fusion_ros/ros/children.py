@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from mm_fusion_ros.ros.execution import END_WITH_PARENT
+
 GRACE_S = 3.0
 LOG_TAIL = 15
 
@@ -35,7 +37,7 @@ class Children:
 
     def __init__(self, logs: Path, environment: dict[str, str]) -> None:
         self._logs = logs
-        self._environment = {**os.environ, **environment}
+        self._environment = {**os.environ, **environment, END_WITH_PARENT: "1"}
         self._children: list[Child] = []
 
     def start(self, name: str, module: str, arguments: Sequence[str]) -> Child:

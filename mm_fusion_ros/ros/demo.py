@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 SCRIPT = ("go to the red box", "go to the blue ball", "stop")
 READY_S = 60.0
+# Real time without any simulated time after which the simulator is taken to be stuck.
+STUCK_S = 60.0
+TERMINATED = 128 + int(signal.SIGTERM)
 REDRAW_S = 0.2
 RECORD_S = 0.2
 LINE_S = 2.0
@@ -80,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
     environment = ros_environment(domain)
     # This process is a part of it; set before anything of ROS starts.
     os.environ.update(environment)
+    # Python would end here and now, and leave the children behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     logs = Path(tempfile.mkdtemp(prefix="mm_fusion_demo_"))
     # A terminated demo unwinds like an interrupted one, and takes its children along.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -216,12 +221,17 @@ def run_script(
 ) -> int:
     """Carries out the commands; 0 when the robot did all of them and touched nothing."""
     mission = Mission(tuple(args.command) or SCRIPT, args.seconds)
-    line_s = 0.0
+    line_s, moved_s, time_s = 0.0, time.monotonic(), -1.0
     while mission.current is not None:
         drive = listener.drive()
         dead = children.dead()
         if dead is not None or drive is None:
             print("the simulator is gone" if dead is None else explain(dead), file=sys.stderr)
+            return 1
+        if drive.time_s != time_s:
+            moved_s, time_s = time.monotonic(), drive.time_s
+        elif time.monotonic() - moved_s > STUCK_S:
+            print(f"simulated time stands still at {time_s:.1f} s", file=sys.stderr)
             return 1
         said = mission.update(drive)
         if said is not None:

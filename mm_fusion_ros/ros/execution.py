@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import signal
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +15,9 @@ from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedE
 from rclpy.node import Node
 
 LONGEST_WAIT_S = 0.5
+# Set in the environment of a child process, it ends the child with its parent.
+END_WITH_PARENT = "MM_FUSION_END_WITH_PARENT"
+PR_SET_PDEATHSIG = 1
 
 
 def executor_of(choice: str, context: Context | None = None) -> Executor:
@@ -46,10 +53,14 @@ def run_node(make: Callable[[], Any], args: Sequence[str] | None, choice: str = 
     """The main function of a process with one node.
 
     Args:
-        make: builds the node, which has a `close` that ends its threads.
+        make: builds the node, which has a `close` that ends its threads; where it has a `failed`
+            that is true in the end, so is the process.
         args: command line; None takes the process's.
         choice: the executor by name; empty takes the node's parameter `executor`.
     """
+    if os.environ.get(END_WITH_PARENT) and sys.platform.startswith("linux"):
+        # Even when the parent is killed and cannot end its children itself.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
     rclpy.init(args=None if args is None else list(args))
     node = make()
     executor = executor_of(choice or str(node.get_parameter("executor").value))
@@ -60,3 +71,5 @@ def run_node(make: Callable[[], Any], args: Sequence[str] | None, choice: str = 
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
+    if getattr(node, "failed", False):
+        sys.exit(1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,6 +75,7 @@ class SimNode(Node):
         self._inbox: queue.SimpleQueue[Callable[[Simulation], None]] = queue.SimpleQueue()
         self._follower = Follower()
         self._stopping = threading.Event()
+        self.failed = False
         self._status_ns = 0
         self._listen()
         # Building the world takes a while, and a constructor must not block.
@@ -119,6 +121,15 @@ class SimNode(Node):
     # ------------------------------------------------------------------ out: the simulation's
 
     def _run(self) -> None:
+        try:
+            self._drive()
+        except Exception:  # noqa: BLE001 - whatever it was, a robot that stands still says why
+            if self.context.ok():
+                self.failed = True
+                self.get_logger().fatal(traceback.format_exc())
+                self.context.try_shutdown()
+
+    def _drive(self) -> None:
         simulation = self._build()
         pace = Pace(self.options.speed, simulation.now_ns, time.monotonic_ns())
         while not self._stopping.is_set() and self.context.ok():

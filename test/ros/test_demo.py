@@ -59,8 +59,11 @@ def test_a_scripted_demo_ends_by_itself_with_its_report(
     assert record.stat().st_size > 1000
 
 
-def test_an_interrupted_demo_takes_its_children_with_it(
-    ros_domain: int, shipped_model: None
+@pytest.mark.parametrize(
+    ("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+)
+def test_a_demo_that_ends_early_takes_its_children_with_it(
+    ros_domain: int, shipped_model: None, sign: signal.Signals, code: int
 ) -> None:
     process = start("--view", "none", domain=ros_domain)
     assert process.stdout is not None
@@ -69,9 +72,9 @@ def test_an_interrupted_demo_takes_its_children_with_it(
             break
     children = children_of(process.pid)
     assert len(children) == 2
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sign)
     output, _ = process.communicate(timeout=60.0)
-    assert process.returncode == 130, output
+    assert process.returncode == code, output
     deadline = time.monotonic() + 20.0
     while any(alive(child) for child in children):
         assert time.monotonic() < deadline, "a child outlived the demo"

@@ -160,3 +160,24 @@ def test_a_running_node_loads_neither_torch_nor_open3d_and_stays_small(
     assert loaded.strip() == "[]"
     assert int(megabytes) < 500
     process.popen.communicate(timeout=30.0)
+
+
+BROKEN = """
+import sys
+from mm_fusion_ros.ros import sim_node
+
+def broken(self):
+    raise RuntimeError("the renderer broke")
+
+sim_node.Simulation.step = broken
+sim_node.main(sys.argv)
+"""
+
+
+def test_a_simulator_that_breaks_says_why_and_ends_as_failed(processes: list[Process]) -> None:
+    pytest.importorskip("open3d", reason="open3d is absent; `make setup` installs it")
+    process = Process("-c", BROKEN)
+    processes.append(process)
+    process.read_until("the renderer broke")
+    process.popen.communicate(timeout=60.0)
+    assert process.popen.returncode == 1
