@@ -251,7 +251,7 @@ class LocalizationConfig:
         1.5, "usual sigma of the receiver's slow error, each axis", low=0.005, high=100.0, unit="m"
     )
     gps_correlation_s: float = param(
-        50.0, "time over which that error wanders", low=1.0, high=3600.0, unit="s"
+        40.0, "time over which that error wanders", low=1.0, high=3600.0, unit="s"
     )
     gps_timeout_s: float = param(
         3.0, "without a fix for this long GPS is stale", low=0.1, high=600.0, unit="s"
