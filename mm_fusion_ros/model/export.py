@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from mm_fusion_ros.model.blocks import StandardizedConvolution
-from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES, STRIDE, lift
+from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES, lift
 from mm_fusion_ros.model.fusion_net import CHANNELS, FusionNet, coverage
 from mm_fusion_ros.outputs import CLASSES
-from mm_fusion_ros.perception.grid import CELLS, LIDAR_CHANNELS, LIFT_HEIGHTS_M, RASTER
+from mm_fusion_ros.perception.grid import CELLS, LIDAR_CHANNELS, LIFT_HEIGHTS_M, RASTER, STRIDE
 
 OPSET = 17
 IMAGE_HEIGHT, IMAGE_WIDTH = 288, 384

@@ -28,6 +28,8 @@ LIDAR_CHANNELS = len(HEIGHT_EDGES_M) - 1 + 4
 """Slices, then highest and lowest point, mean intensity and density."""
 LIFT_HEIGHTS_M = (0.3, 1.1)
 """Heights above base_link at which the cells are projected into the images."""
+STRIDE = 4
+"""Image pixels along an edge of each cell of the image features."""
 NEAREST_M = 0.3
 """Points nearer to a camera than this are not projected."""
 

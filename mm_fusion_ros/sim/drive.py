@@ -11,6 +11,7 @@ import numpy as np
 from mm_fusion_ros import geometry
 from mm_fusion_ros.samples import CameraFrame, Float, LidarScan
 from mm_fusion_ros.sim.labels import Label, label_objects
+from mm_fusion_ros.sim.primitives import Index
 from mm_fusion_ros.sim.raycast import Renderer
 from mm_fusion_ros.sim.sensors import Rig, random_rig
 from mm_fusion_ros.sim.simulation import Simulation, SimulationOptions, Truth, demo_rig
@@ -30,6 +31,8 @@ class SceneSample:
     """One instant, seen by all cameras and the lidar, with the truth.
 
     Attributes:
+        object_ids: for each camera (H, W) int32, the `object_id` of the label under each pixel; 0
+            is scenery, -1 sky.
         odom_from_base: (4, 4) float64, the true pose (the odometry frame is the map here).
         lighting: "sun", "shade" or "dusk".
         kind: "yard" or "street".
@@ -38,6 +41,7 @@ class SceneSample:
     cameras: tuple[CameraFrame, ...]
     lidar: LidarScan
     labels: tuple[Label, ...]
+    object_ids: tuple[Index, ...]
     odom_from_base: Float
     seed: int
     lighting: str
@@ -86,8 +90,9 @@ def scene(
     )
     labels = label_objects(renderer, map_from_base, rig.cameras, tuple(ids), met, 0.0)
     return SceneSample(
-        tuple(frames), scan, labels, map_from_base, seed, world.lighting.name, world.kind
-    )
+        tuple(frames), scan, labels, tuple(ids), map_from_base, seed, world.lighting.name,
+        world.kind,
+    )  # fmt: skip
 
 
 def bench(count: int = 40, processes: int = 2, first_seed: int = 900_000) -> float:

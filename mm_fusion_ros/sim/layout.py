@@ -8,7 +8,7 @@ from mm_fusion_ros.geometry import wrap_angle
 from mm_fusion_ros.outputs import COLOURS
 from mm_fusion_ros.sim import scenery, shapes
 from mm_fusion_ros.sim.lighting import Lighting
-from mm_fusion_ros.sim.mesh import Material, PartBuilder, frame_extents
+from mm_fusion_ros.sim.mesh import SLAB_M, Material, PartBuilder, object_extents
 from mm_fusion_ros.sim.palette import Rgb, draw_colour, draw_earthy, linear
 from mm_fusion_ros.sim.primitives import Primitive
 from mm_fusion_ros.sim.world import World, WorldObject, WorldOptions
@@ -59,16 +59,18 @@ class Layout:
     def keep_bar(self, x: float, y: float, yaw: float, length: float, width: float) -> None:
         """Takes a bar [m] as a row of discs."""
         radius = max(width / 2, 0.3)
-        for along in np.arange(-length / 2, length / 2 + 0.01, max(radius, 0.8)):
-            self.keep(x + float(along * np.cos(yaw)), y + float(along * np.sin(yaw)), radius)
+        along = np.arange(-length / 2, length / 2 + 0.01, max(radius, 0.8))
+        for px, py in zip(x + along * np.cos(yaw), y + along * np.sin(yaw), strict=True):
+            self.keep(float(px), float(py), radius)
 
     def bar_is_free(self, x: float, y: float, yaw: float, length: float, width: float) -> bool:
         """Whether a bar [m] touches nothing that was put."""
         radius = max(width / 2, 0.2)
         along = np.linspace(-1, 1, max(2, int(length / radius))) * max(0.0, length / 2 - radius)
-        return all(
-            self.free(x + float(a * np.cos(yaw)), y + float(a * np.sin(yaw)), radius) for a in along
-        )
+        taken = self._circles[: self._taken]
+        across = (x + along * np.cos(yaw))[:, None] - taken[:, 0]
+        upward = (y + along * np.sin(yaw))[:, None] - taken[:, 1]
+        return not bool((across**2 + upward**2 <= (taken[:, 2] + radius) ** 2).any())
 
     def start_at(self, x: float, y: float) -> None:
         """Keeps the robot's starting place clear [m]; objects are counted from there."""
@@ -148,9 +150,11 @@ class Layout:
         shade = shade * self.rng.uniform(0.94, 1.06, 3)
         red, green, blue = np.clip(shade, 0.02, 0.95)
         self.builder.add(
-            0, Primitive.BOX, (*centre, top - 0.25), (*size, 0.5), linear(red, green, blue),
-            material, yaw=yaw, reflectivity=float(self.rng.uniform(0.08, 0.45)),
-            phase=float(self.rng.random()), accent=linear(*np.array(draw_earthy(self.rng)) ** 0.45),
+            0, Primitive.BOX, (*centre, top - SLAB_M / 2), (*size, SLAB_M),
+            linear(red, green, blue), material, yaw=yaw,
+            reflectivity=float(self.rng.uniform(0.08, 0.45)),
+            phase=float(self.rng.random()),
+            accent=linear(*np.array(draw_earthy(self.rng)) ** 0.45),
         )  # fmt: skip
 
     def marking(self, x: float, y: float, length: float, width: float, yaw: float) -> None:
@@ -185,7 +189,7 @@ class Layout:
     ) -> World:
         """The finished world."""
         parts, frames = self.builder.tables()
-        low, high = frame_extents(parts, len(frames.yaw))
+        low, high = object_extents(parts, frames)
         objects = []
         for index, (class_name, colour, frame, yaw) in enumerate(self._objects):
             middle = (low[frame] + high[frame]).astype(np.float64) / 2

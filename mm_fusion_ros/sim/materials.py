@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mm_fusion_ros.sim.mesh import Material, PartTable
-from mm_fusion_ros.sim.primitives import Array, Index
+from mm_fusion_ros.sim.mesh import Material
+from mm_fusion_ros.sim.primitives import Array
 
 _ATLAS = 512
 
@@ -70,9 +70,9 @@ class Hits:
         axis: (N,) int8, the part's axis that the face looks along.
         footprint: (N,) float32, what a pixel covers there [m].
         noise: (3, N) float32, about -1..1: coarse, fine, blotches.
-        size: (3, N) float32, of the part [m].
-        phase: (N,) float32, 0..1, of the part.
-        accent: (3, N) float32, linear.
+        size: (3, N or 1) float32, of the part [m].
+        phase: (N or 1,) float32, 0..1, of the part.
+        accent: (3, N or 1) float32, linear.
     """
 
     place: Array
@@ -105,24 +105,22 @@ def noise_atlas() -> Array:
     return np.ascontiguousarray(np.stack(layers, axis=-1), dtype=np.float32)
 
 
-def noise_at(plane: Array, scale: Array, phase: Array, shape: tuple[int, int]) -> Array:
+def noise_at(plane: Array, scale: np.float32, phase: Array) -> Array:
     """Noise (3, N) at places on faces.
 
     Args:
-        plane: (2, N) float32 [m].
-        scale: (N,) float32, cells a metre.
-        phase: (N,) float32, shifts the pattern.
-        shape: rows and columns with N = rows * columns.
+        plane: (2, N) float32 [m]; N below 32768.
+        scale: cells a metre.
+        phase: (N,) or (1,) float32, shifts the pattern.
     """
     u = plane[0] * scale + phase * np.float32(373.0)
     v = plane[1] * scale + phase * np.float32(211.0)
     u -= np.floor(u * np.float32(1 / _ATLAS)) * np.float32(_ATLAS)
     v -= np.floor(v * np.float32(1 / _ATLAS)) * np.float32(_ATLAS)
     sampled = cv2.remap(
-        noise_atlas(), u.reshape(shape), v.reshape(shape), cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_WRAP,
-    )  # fmt: skip
-    return np.ascontiguousarray(sampled.reshape(-1, 3).T)
+        noise_atlas(), u[None], v[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
+    )
+    return np.concatenate(cv2.split(sampled))
 
 
 def _fade(hits: Hits, period: float) -> Array:
@@ -267,47 +265,19 @@ _PATTERNS: dict[Material, Callable[[Array, Hits], Array]] = {
 }
 
 
-def look_table(parts: PartTable) -> Array:
-    """(P, 8) float32: scale, contrasts and gloss of each part's material, its phase and colour."""
-    return np.column_stack([LOOK[parts.material], parts.phase, parts.colour])
-
-
-def albedo(
-    parts: PartTable,
-    looks: Array,
-    part: Index,
-    plane: Array,
-    place: Array,
-    axis: NDArray[np.int8],
-    footprint: Array,
-    shape: tuple[int, int],
-) -> Array:
-    """Linear reflectance (3, N) of places on parts, with the material's noise and pattern.
+def albedo(material: Material, colour: Array, hits: Hits) -> Array:
+    """Linear reflectance (3, N) of places on parts of one material.
 
     Args:
-        parts: of the world.
-        looks: its `look_table`.
-        part: (N,) rows of the table.
-        plane, place, axis, footprint: as in `Hits`.
-        shape: rows and columns of the image, N = rows * columns.
-    """  # fmt: skip
-    columns = np.ascontiguousarray(looks.take(part, axis=0).T)
-    noise = noise_at(plane, columns[0], columns[4], shape)
-    resolved = np.minimum(np.float32(1.6) / (footprint * columns[0] + np.float32(1e-6)), 1)
-    level = noise[0] + np.float32(0.4) * noise[2]
-    level *= columns[1] * (np.float32(0.35) + np.float32(0.65) * resolved)
-    level += columns[2] * noise[1] * resolved
-    result: Array = columns[5:8] * np.maximum(level + 1, np.float32(0.15))
-    material = parts.material[part]
-    present = np.bincount(material, minlength=len(Material))
-    for kind, pattern in _PATTERNS.items():
-        if not present[kind]:
-            continue
-        rows = np.flatnonzero(material == kind)
-        owner = part[rows]
-        hits = Hits(
-            place[:, rows], plane[:, rows], axis[rows], footprint[rows], noise[:, rows],
-            parts.size[owner].T, parts.phase[owner], parts.accent[owner].T,
-        )  # fmt: skip
-        result[:, rows] = pattern(result[:, rows], hits)
-    return result
+        material: of all of them.
+        colour: (3, N or 1) float32, linear, of each part.
+        hits: where; its noise is that of `noise_at` with the material's scale.
+    """
+    scale, coarse, fine, _ = LOOK[material]
+    resolved = np.minimum(np.float32(1.6) / (hits.footprint * scale + np.float32(1e-6)), 1)
+    level = hits.noise[0] + np.float32(0.4) * hits.noise[2]
+    level *= coarse * (np.float32(0.35) + np.float32(0.65) * resolved)
+    level += fine * hits.noise[1] * resolved
+    result: Array = colour * np.maximum(level + 1, np.float32(0.15))
+    pattern = _PATTERNS.get(material)
+    return result if pattern is None else pattern(result, hits)

@@ -75,4 +75,4 @@ def draw_foliage(rng: np.random.Generator) -> Rgb:
 
 def draw_reflectivity(rng: np.random.Generator) -> float:
     """Laser reflectivity 0..1 of a coated or clothed thing: wide, and blind to colour."""
-    return float(np.clip(rng.beta(1.6, 2.6), 0.04, 0.95))
+    return min(max(float(rng.beta(1.6, 2.6)), 0.04), 0.95)

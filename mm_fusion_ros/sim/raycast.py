@@ -11,7 +11,8 @@ import open3d as o3d
 from numpy.typing import NDArray
 
 from mm_fusion_ros.samples import Float
-from mm_fusion_ros.sim import materials
+from mm_fusion_ros.sim import materials, shading
+from mm_fusion_ros.sim.ground import Ground
 from mm_fusion_ros.sim.lighting import Lighting
 from mm_fusion_ros.sim.mesh import Mesh, instantiate
 from mm_fusion_ros.sim.primitives import Array, Index
@@ -21,7 +22,6 @@ from mm_fusion_ros.sim.world import World
 
 _MISS = np.uint32(0xFFFFFFFF)
 _NOISE_POOL = 1 << 20
-_STRIP = 9216  # pixels
 
 
 class Renderer:
@@ -68,33 +68,17 @@ class Renderer:
         local = _pixel_rays(spec.width, spec.height, spec.fov_deg)
         direction = map_from_camera[:3, :3].astype(np.float32) @ local  # (3, N)
         origin = map_from_camera[:3, 3].astype(np.float32)
-        rays = np.empty((local.shape[1], 6), np.float32)
-        rays[:, :3], rays[:, 3:] = origin, direction.T
-        answer = self._scene.cast_rays(_tensor(rays), nthreads=self._threads)
-        triangle = answer["primitive_ids"].numpy()
-        sky = triangle == _MISS
-        seen = Seen(
-            np.where(sky, 0, triangle).astype(np.int32),
-            np.where(sky, np.float32(1.0), answer["t_hit"].numpy()),
-            answer["primitive_uvs"].numpy(),
-            direction,
-            sky,
-        )
+        seen, _ = self._cast(origin[:, None], direction)
         open_sky = self._open_sky(seen, origin, shape)
         pixel_angle = np.float32(np.radians(spec.fov_deg) / spec.width)
-        linear = np.empty((*shape, 3), np.float32)
-        # In strips that stay in the processor's cache: twice as fast as the whole at once.
-        rows = max(1, _STRIP // spec.width)
-        for top in range(0, spec.height, rows):
-            bottom = min(top + rows, spec.height)
-            strip = slice(top * spec.width, bottom * spec.width)
-            light = self._shader.radiance(
-                seen.take(strip), origin, open_sky[strip], pixel_angle, (bottom - top, spec.width)
-            )
-            linear[top:bottom] = light.T.reshape(bottom - top, spec.width, 3)
-        part = self._mesh.part[seen.triangle]
-        ids = np.where(sky, np.int32(-1), self._mesh.object_id[part]).reshape(shape)
-        return expose(linear, spec, self.world.lighting, rng), ids
+        linear = self._shader.surfaces(seen, origin, open_sky, pixel_angle)
+        above = np.flatnonzero(seen.sky)
+        if len(above):
+            linear[:, above] = shading.sky(self.world.lighting, direction.take(above, axis=1))
+        under = self._mesh.object_id.take(self._mesh.part.take(seen.triangle))
+        ids = np.where(seen.sky, np.int32(-1), under).reshape(shape)
+        image = np.asarray(cv2.merge([plane.reshape(shape) for plane in linear]), np.float32)
+        return expose(image, spec, self.world.lighting, rng), ids
 
     def lidar(
         self,
@@ -123,12 +107,10 @@ class Renderer:
         self.at(time_s)
         local, column = _beam_rays(tuple(spec.elevation_deg.tolist()), spec.columns)
         rotation = map_from_lidar[:3, :3].astype(np.float32)
-        rays = np.empty((len(local), 6), np.float32)
         late = (column.astype(np.float32) + 1 - spec.columns) / spec.columns * spec.turn_s  # <= 0
-        if twist is None:
-            rays[:, 3:] = local @ rotation.T
-            rays[:, :3] = map_from_lidar[:3, 3]
-        else:
+        origin = map_from_lidar[:3, 3:].astype(np.float32)
+        direction = rotation @ local.T
+        if twist is not None:
             turn = late * np.float32(twist[5])
             cosine, sine = np.cos(turn), np.sin(turn)
             turned = np.stack(
@@ -136,23 +118,24 @@ class Renderer:
                     cosine * local[:, 0] - sine * local[:, 1],
                     sine * local[:, 0] + cosine * local[:, 1],
                     local[:, 2],
-                ],
-                axis=1,
+                ]
             )
-            rays[:, 3:] = turned @ rotation.T
-            moved = late[:, None] * twist[None, :3].astype(np.float32)
-            rays[:, :3] = map_from_lidar[:3, 3].astype(np.float32) + moved @ rotation.T
-        answer = self._scene.cast_rays(_tensor(rays), nthreads=self._threads)
-        triangle = answer["primitive_ids"].numpy()
-        distance = answer["t_hit"].numpy()
-        met = (triangle != _MISS) & (distance < spec.max_range_m) & (distance > spec.min_range_m)
+            direction = rotation @ turned
+            moved = np.asarray(late * twist[:3, None], np.float32)
+            origin = np.asarray(origin + rotation @ moved, np.float32)
+        found, flat = self._cast(origin, direction)
+        far = found.distance
+        met = ~found.sky & (far < spec.max_range_m) & (far > spec.min_range_m)
         rows = np.flatnonzero(met)
-        distance, triangle = distance[rows], triangle[rows].astype(np.int32)
+        distance, triangle = far.take(rows), found.triangle.take(rows)
         part = self._mesh.part[triangle]
         table = self.world.parts
-        facing = np.abs(
-            np.einsum("ij,ij->i", answer["primitive_normals"].numpy()[rows], rays[rows, 3:])
-        )
+        along = direction.take(rows, axis=1)
+        # Smooth things are met by their flat triangles too: a laser knows no shading.
+        round_ = self._mesh.smooth.take(triangle)
+        normal = self._mesh.face_normals.take(triangle, axis=0)
+        normal[round_] = flat[rows[round_]]
+        facing = np.abs((normal.T * along).sum(axis=0))
         draw = rng.random((3, len(rows)), dtype=np.float32)
         grain = 1 + 0.3 * (draw[2] - 0.5)
         power = table.reflectivity[part] * (0.15 + 0.85 * facing) * grain
@@ -188,28 +171,46 @@ class Renderer:
         Returns:
             (N,) int32, object ids; 0 is scenery, -1 nothing.
         """
-        rays = np.empty((len(targets), 6), np.float32)
-        rays[:, :3] = origin
-        rays[:, 3:] = targets - rays[:, :3]
-        answer = self._scene.cast_rays(_tensor(rays), nthreads=self._threads)
-        triangle = answer["primitive_ids"].numpy()
-        met = triangle != _MISS
-        part = self._mesh.part[np.where(met, triangle, 0).astype(np.int32)]
-        return np.where(met, self._mesh.object_id[part], np.int32(-1))
+        start = origin.astype(np.float32)[:, None]
+        found, _ = self._cast(start, np.ascontiguousarray(targets.T - start))
+        part = self._mesh.part.take(found.triangle)
+        return np.where(found.sky, np.int32(-1), self._mesh.object_id.take(part))
 
     def nearest(self, origin: Float, directions: Float) -> float:
         """The shortest way from a point (3,) to anything along unit directions (N, 3) [m]."""
-        rays = np.empty((len(directions), 6), np.float32)
-        rays[:, :3], rays[:, 3:] = origin, directions
-        answer = self._scene.cast_rays(_tensor(rays), nthreads=self._threads)
-        return float(answer["t_hit"].numpy().min())
+        found, _ = self._cast(origin.astype(np.float32)[:, None], directions.T.astype(np.float32))
+        return float(np.where(found.sky, np.inf, found.distance).min())
 
     def _build(self, time_s: float) -> None:
         self._mesh = instantiate(self.world.parts, self.world.frames, time_s)
         self._scene = o3d.t.geometry.RaycastingScene(nthreads=self._threads)
-        self._scene.add_triangles(_tensor(self._mesh.vertices), _tensor(self._mesh.triangles))
+        self._ground = Ground(self.world.parts, self._mesh)
+        triangles = self._mesh.triangles.take(self._ground.others, axis=0)
+        self._scene.add_triangles(_tensor(self._mesh.vertices), _tensor(triangles))
         self._shader = Shader(self.world, self._mesh)
         self._time_s = time_s
+
+    def _cast(self, origin: Array, direction: Array) -> tuple[Seen, Array]:
+        """What rays meet first, and the flat normals (N, 3) of what is not ground.
+
+        Args:
+            origin: (3, 1) or (3, N) float32, map [m].
+            direction: (3, N) float32.
+        """
+        rays = np.empty((direction.shape[1], 6), np.float32)
+        rays[:, :3], rays[:, 3:] = origin.T, direction.T
+        answer = self._scene.cast_rays(_tensor(rays), nthreads=self._threads)
+        found = answer["primitive_ids"].numpy()
+        sky = found == _MISS
+        triangle = np.asarray(self._ground.others.take(found, mode="clip"))
+        distance = answer["t_hit"].numpy()  # infinite where nothing was met
+        rows, down, flat = self._ground.meet(origin, direction)
+        first = np.flatnonzero(down < distance.take(rows))
+        rows = rows[first]
+        distance[rows], triangle[rows], sky[rows] = down[first], flat[first], False
+        distance[sky] = 1.0
+        seen = Seen(triangle, distance, answer["primitive_uvs"].numpy(), direction, sky)
+        return seen, answer["primitive_normals"].numpy()
 
     def _open_sky(self, seen: Seen, origin: Array, shape: tuple[int, int]) -> Array:
         """How far (N,), 0 to 1, the sun reaches each place; without a sun, the sky above it.
@@ -248,19 +249,22 @@ def expose(
         radiance = np.asarray(cv2.GaussianBlur(radiance, (0, 0), spec.blur_px), np.float32)
     mean = float(np.minimum(radiance[::4, ::4], 1.5).mean())
     gain = lighting.exposure / max(mean, 1e-4)
-    lens = _vignetting(spec.width, spec.height, spec.vignetting) * np.float32(gain)
-    lens = lens * np.array([spec.white_balance[0], 1.0, spec.white_balance[1]], np.float32)
     tone = _tone_curve(spec.gamma)
-    level = np.clip(radiance * lens * np.float32(len(tone) - 1), 0, len(tone) - 1)
-    image = tone[level.astype(np.int32)]
+    balance = np.array([spec.white_balance[0], 1.0, spec.white_balance[1]])
+    scale = (balance * (gain * (len(tone) - 1))).astype(np.float32)
+    level = 1 - np.float32(spec.vignetting) * _from_middle(spec.width, spec.height)
+    level *= radiance.reshape(spec.height, -1)
+    level *= np.tile(scale, spec.width)
+    np.clip(level, 0, len(tone) - 1, out=level)
+    image = tone.take(level.astype(np.intp), mode="clip").reshape(radiance.shape)
     # Fresh normal numbers cost more than all the rest: a drawn stretch of a pool stands for them.
     if image.size < _NOISE_POOL:
         shift = int(rng.integers(_NOISE_POOL - image.size))
         pool = _noise_pool()[shift : shift + image.size]
     else:
         pool = rng.standard_normal(image.size, dtype=np.float32)
-    image = image + pool.reshape(image.shape) * np.float32(255 * lighting.noise)
-    return np.clip(image, 0, 255).astype(np.uint8)
+    image += pool.reshape(image.shape) * np.float32(255 * lighting.noise)
+    return np.clip(image, 0, 255, out=image).astype(np.uint8)
 
 
 @lru_cache(maxsize=1)
@@ -277,12 +281,12 @@ def _tone_curve(gamma: float) -> Array:
 
 
 @lru_cache(maxsize=16)
-def _vignetting(width: int, height: int, strength: float) -> Array:
+def _from_middle(width: int, height: int) -> Array:
+    """(H, W * 3) float32, squared distance from the middle, 1 in the corners, for each channel."""
     u = (np.arange(width) - (width - 1) / 2) / (width / 2)
     v = (np.arange(height) - (height - 1) / 2) / (width / 2)
     square = u[None] ** 2 + v[:, None] ** 2
-    light: Array = (1 - strength * square / square.max()).astype(np.float32)[..., None]
-    return light
+    return np.repeat(square / square.max(), 3, axis=1).astype(np.float32)
 
 
 @lru_cache(maxsize=16)

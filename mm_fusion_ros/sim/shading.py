@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mm_fusion_ros.sim import materials
 from mm_fusion_ros.sim.lighting import Lighting
-from mm_fusion_ros.sim.mesh import Mesh
-from mm_fusion_ros.sim.primitives import Array, Index
+from mm_fusion_ros.sim.materials import Hits
+from mm_fusion_ros.sim.mesh import Material, Mesh
+from mm_fusion_ros.sim.primitives import Array
 from mm_fusion_ros.sim.world import World
+
+_PORTION = 20_000  # pixels
+_LARGE = 1500
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,24 +23,25 @@ class Seen:
     """What the rays of some pixels met; the last axis is the pixel.
 
     Attributes:
-        triangle: (N,) int32; 0 where there is only sky.
+        triangle: (N,) int64; 0 where there is only sky.
         distance: (N,) float32 [m]; 1 where there is only sky.
         uv: (N, 2) float32, place on the triangle.
         direction: (3, N) float32, unit, map.
         sky: (N,) bool.
     """
 
-    triangle: Index
+    triangle: NDArray[np.int64]
     distance: Array
     uv: Array
     direction: Array
     sky: NDArray[np.bool_]
 
-    def take(self, pixels: slice | NDArray[Any]) -> Seen:
+    def take(self, pixels: NDArray[np.intp]) -> Seen:
         """Some of the pixels."""
+        # `take` is twice as fast as indexing.
         return Seen(
-            self.triangle[pixels], self.distance[pixels], self.uv[pixels],
-            self.direction[:, pixels], self.sky[pixels],
+            self.triangle.take(pixels), self.distance.take(pixels), self.uv.take(pixels, axis=0),
+            self.direction.take(pixels, axis=1), self.sky.take(pixels),
         )  # fmt: skip
 
 
@@ -48,55 +52,90 @@ class Shader:
         self._parts = world.parts
         self._lighting = world.lighting
         self._mesh = mesh
+        self._face_normals = np.ascontiguousarray(mesh.face_normals.T)
+        self._corner_normals = mesh.corner_normals.reshape(-1, 9)
         # Map from part: multiplied from the left it leads back to the part's axes.
         shift = np.matmul(mesh.part_centre[:, None], mesh.part_rotation)[:, 0]
-        self._on_part_table = np.concatenate([mesh.part_rotation.reshape(-1, 9), shift], axis=1)
-        self._look_table = materials.look_table(world.parts)
+        parts = world.parts
+        self._table = np.column_stack(
+            [mesh.part_rotation.reshape(-1, 9), shift, parts.phase, parts.colour]
+        )
 
-    def radiance(
-        self,
-        seen: Seen,
-        origin: Array,
-        open_sky: Array,
-        pixel_angle: np.float32,
-        shape: tuple[int, int],
+    def surfaces(
+        self, seen: Seen, origin: Array, open_sky: Array, pixel_angle: np.float32
     ) -> Array:
-        """Linear light (3, N) along each ray.
+        """Linear light (3, N) along each ray; zero where there is only sky.
 
         Args:
             seen: what the rays met.
             origin: (3,) float32, where they start, map [m].
             open_sky: (N,) float32, how far sun or sky reach each place, 0 to 1.
             pixel_angle: what a pixel spans [rad].
-            shape: rows and columns, with N = rows * columns.
         """
+        light = np.zeros((3, len(seen.triangle)), np.float32)
+        hit = np.flatnonzero(~seen.sky)
+        part = self._mesh.part.take(seen.triangle.take(hit))
+        # Sorted into groups of one material, or of one part where it fills much of the image.
+        large = np.flatnonzero(np.bincount(part, minlength=len(self._table)) > _LARGE)
+        group_of_part = self._parts.material.astype(np.uint16)
+        group_of_part[large] = len(Material) + np.arange(len(large))
+        group = group_of_part.take(part)
+        hit = hit[np.argsort(group, kind="stable")]
+        end = np.cumsum(np.bincount(group, minlength=len(Material) + len(large)))
+        for key, stop in enumerate(end.tolist()):
+            start = int(end[key - 1]) if key else 0
+            only = int(large[key - len(Material)]) if key >= len(Material) else None
+            kind = Material(key if only is None else self._parts.material[only])
+            # In portions that stay in the processor's cache.
+            for first in range(start, stop, _PORTION):
+                rows = hit[first : min(first + _PORTION, stop)]
+                some = seen.take(rows)
+                lit = self._group(kind, only, some, origin, open_sky.take(rows), pixel_angle)
+                for channel in range(3):
+                    light[channel, rows] = lit[channel]
+        return light
+
+    def _group(
+        self,
+        material: Material,
+        only: int | None,
+        seen: Seen,
+        origin: Array,
+        open_sky: Array,
+        pixel_angle: np.float32,
+    ) -> Array:
+        """Linear light (3, N) from surfaces of one material, or `only` of one part."""
         place = seen.direction * seen.distance + origin[:, None]
         normal, facing = self.normals(seen)
-        part = self._mesh.part[seen.triangle]
+        part = self._mesh.part.take(seen.triangle) if only is None else np.array([only])
         footprint = np.asarray(
             seen.distance * pixel_angle / np.maximum(facing, np.float32(0.08)), np.float32
         )
-        axis = self._mesh.axis[seen.triangle]
-        on_part = self._on_part(part, place)
+        axis = self._mesh.axis.take(seen.triangle)
+        table = np.ascontiguousarray(self._table.take(part, axis=0).T)  # (16, N or 1)
+        on_part = _on_part(table, place)
         plane = np.stack(
             [
                 np.where(axis == 0, on_part[1], on_part[0]),
                 np.where(axis == 2, on_part[1], on_part[2]),
             ]
         )
-        light = materials.albedo(
-            self._parts, self._look_table, part, plane, on_part, axis, footprint, shape
-        )
+        phase = table[12]
+        noise = materials.noise_at(plane, materials.LOOK[material, 0], phase)
+        hits = Hits(
+            on_part, plane, axis, footprint, noise, self._parts.size.take(part, axis=0).T, phase,
+            self._parts.accent.take(part, axis=0).T,
+        )  # fmt: skip
+        light = materials.albedo(material, table[13:], hits)
         light *= self._falling(normal, open_sky)
-        self._add_gloss(light, self._parts.material[part], normal, seen.direction, facing)
+        gloss = materials.LOOK[material, 3]
+        if gloss > 0.05:
+            light += self._gloss(gloss, normal, seen.direction, facing)
         air = np.exp(seen.distance * np.float32(-1 / self._lighting.haze_m))
         horizon = column(self._lighting.horizon)
         light -= horizon
         light *= air
         light += horizon
-        above = np.flatnonzero(seen.sky)
-        if len(above):
-            light[:, above] = _sky(self._lighting, seen.direction[:, above])
         return light
 
     def normals(self, seen: Seen) -> tuple[Array, Array]:
@@ -104,28 +143,18 @@ class Shader:
 
         They are bent over the triangles of round things.
         """
-        normal = self._mesh.face_normals.take(seen.triangle, axis=0)
-        rows = np.flatnonzero(self._mesh.smooth[seen.triangle])
+        normal = self._face_normals.take(seen.triangle, axis=1)
+        rows = np.flatnonzero(self._mesh.smooth.take(seen.triangle))
         if len(rows):
-            corner = self._mesh.corner_normals.reshape(-1, 9)
-            three = corner.take(seen.triangle[rows], axis=0).T  # (9, n)
-            u, v = seen.uv[rows, 0], seen.uv[rows, 1]
+            corners = self._corner_normals.take(seen.triangle[rows], axis=0)
+            three = np.ascontiguousarray(corners.T)  # (9, n)
+            u, v = np.ascontiguousarray(seen.uv.take(rows, axis=0).T)
             mixed = three[:3] * (1 - u - v) + three[3:6] * u + three[6:] * v
             mixed /= np.maximum(np.sqrt((mixed * mixed).sum(axis=0)), 1e-6)
-            normal[rows] = mixed.T
-        towards = np.ascontiguousarray(normal.T)
-        facing = (towards * seen.direction).sum(axis=0)
-        towards *= np.where(facing > 0, np.float32(-1), np.float32(1))
-        return towards, np.abs(facing)
-
-    def _on_part(self, part: Index, place: Array) -> Array:
-        """Places (3, N) of the map in their parts' own axes."""
-        c = np.ascontiguousarray(self._on_part_table.take(part, axis=0).T)
-        result = np.empty_like(place)
-        for axis in range(3):
-            result[axis] = place[0] * c[axis] + place[1] * c[3 + axis] + place[2] * c[6 + axis]
-        result -= c[9:]
-        return result
+            normal[:, rows] = mixed
+        facing = (normal * seen.direction).sum(axis=0)
+        normal *= np.where(facing > 0, np.float32(-1), np.float32(1))
+        return normal, np.abs(facing)
 
     def _falling(self, normal: Array, open_sky: Array) -> Array:
         """Light (3, N) that falls on surfaces: sky from above, sun where it reaches."""
@@ -140,26 +169,29 @@ class Shader:
         light += np.maximum(towards @ normal, 0) * open_sky * column(lighting.sun)
         return light
 
-    def _add_gloss(
-        self, light: Array, material: Index, normal: Array, direction: Array, facing: Array
-    ) -> None:
-        """Adds mirror light to (3, N): the sky seen in paint and glass, and the sun's glint."""
-        gloss = materials.LOOK[:, 3].take(material)
+    def _gloss(self, gloss: np.float32, normal: Array, along: Array, cosine: Array) -> Array:
+        """Mirror light (3, N): the sky seen in paint and glass, and the sun's glint."""
         lighting = self._lighting
-        rows = np.flatnonzero(gloss > 0.05)
-        if not len(rows):
-            return
-        along, cosine, gloss = direction[:, rows], facing[rows], gloss[rows]
-        mirrored = along + 2 * cosine * normal[:, rows]
+        mirrored = along + 2 * cosine * normal
         fresnel = gloss * (np.float32(0.04) + np.float32(0.6) * (1 - cosine) ** 4)
         up = np.clip(mirrored[2] * 1.5 + 0.2, 0, 1).astype(np.float32)
         below = (1 - up) * np.float32(0.12) * column(lighting.ambient)
-        added = fresnel * (up * column(lighting.horizon) + below)
+        added: Array = fresnel * (up * column(lighting.horizon) + below)
         if sum(lighting.sun) > 0:
             towards = np.array(lighting.sun_direction, np.float32)
             glint = np.maximum(towards @ mirrored, 0) ** 60
             added += np.float32(1.2) * gloss * glint * column(lighting.sun)
-        light[:, rows] += added
+        return added
+
+
+def _on_part(table: Array, place: Array) -> Array:
+    """Places (3, N) of the map in their parts' own axes; `table` is (16, N or 1) of `Shader`."""
+    result = np.empty_like(place)
+    for axis in range(3):
+        x, y, z = table[axis], table[3 + axis], table[6 + axis]
+        result[axis] = place[0] * x + place[1] * y + place[2] * z
+    result -= table[9:12]
+    return result
 
 
 def column(colour: tuple[float, float, float]) -> Array:
@@ -167,7 +199,7 @@ def column(colour: tuple[float, float, float]) -> Array:
     return np.array(colour, np.float32)[:, None]
 
 
-def _sky(lighting: Lighting, direction: Array) -> Array:
+def sky(lighting: Lighting, direction: Array) -> Array:
     """Light (3, N) of the sky along unit directions (3, N), with clouds and the sun's glare."""
     up = np.clip(direction[2], 0, 1)
     zenith = column(lighting.zenith)

@@ -7,10 +7,10 @@ JPEG, its points in base_link as float16, its labels as arrays.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -19,7 +19,11 @@ from rich.progress import track
 
 from mm_fusion_ros.geometry import apply
 from mm_fusion_ros.outputs import CLASSES, COLOURS
+from mm_fusion_ros.perception.grid import STRIDE
 from mm_fusion_ros.samples import Float
+
+if TYPE_CHECKING:
+    from mm_fusion_ros.sim.labels import Label
 
 TRAIN_SEEDS = range(100_000)
 VALIDATION_SEEDS = range(100_000, 101_000)
@@ -43,6 +47,8 @@ class Scene:
         boxes: (k, 7) float32, centre x y z, length width height [m], yaw [rad], base_link.
         lidar_points: (k,) int64, returns from each object.
         seen: (k, n) bool, whether each camera sees enough of each object.
+        under: (n, 72, 96) int16, row of the object that each cell of the image features shows in
+            its middle; -1 where none.
     """
 
     images: NDArray[np.uint8]
@@ -54,6 +60,7 @@ class Scene:
     boxes: NDArray[np.float32]
     lidar_points: NDArray[np.int64]
     seen: NDArray[np.bool_]
+    under: NDArray[np.int16]
 
 
 def generate(seed: int) -> Scene:
@@ -83,7 +90,17 @@ def generate(seed: int) -> Scene:
         boxes=np.array(boxes, np.float32).reshape(-1, 7),
         lidar_points=np.array([label.lidar_points for label in labels], np.int64),
         seen=np.array(seen, bool).reshape(len(labels), len(sample.cameras)),
+        under=np.stack([_rows(ids, labels) for ids in sample.object_ids]),
     )
+
+
+def _rows(object_ids: NDArray[np.int32], labels: Sequence[Label]) -> NDArray[np.int16]:
+    """The object under each cell of the image features, as a row of the labels."""
+    row_of = np.full(max([0, *(label.object_id for label in labels)]) + 1, -1, np.int16)
+    for row, label in enumerate(labels):
+        row_of[label.object_id] = row
+    middle = object_ids[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
+    return np.where(middle > 0, row_of[np.maximum(middle, 0)], np.int16(-1))
 
 
 def path_of(folder: Path, seed: int) -> Path:
@@ -115,6 +132,7 @@ def save(scene: Scene, path: Path) -> None:
             boxes=scene.boxes,
             lidar_points=scene.lidar_points,
             seen=scene.seen,
+            under=scene.under,
             **arrays,
         )
     partial.replace(path)
@@ -147,6 +165,7 @@ def load(path: Path) -> Scene:
             boxes=data["boxes"],
             lidar_points=data["lidar_points"],
             seen=data["seen"],
+            under=data["under"],
         )
 
 

@@ -13,9 +13,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mm_fusion_ros.geometry import apply, inverse, planar, project
-from mm_fusion_ros.model.encoders.camera import STRIDE
 from mm_fusion_ros.model.fusion_net import CameraBatch
-from mm_fusion_ros.perception.grid import lift_geometry, rasterize
+from mm_fusion_ros.perception.grid import STRIDE, lift_geometry, rasterize
 from mm_fusion_ros.training import cache
 from mm_fusion_ros.training.cache import Scene
 from mm_fusion_ros.training.losses import TargetBatch
@@ -63,7 +62,7 @@ def augment(scene: Scene, options: Augmentation, rng: np.random.Generator) -> Sc
     keep = np.sort(rng.permutation(count)[: options.max_cameras])
     images, intrinsics = scene.images[keep], scene.intrinsics[keep].copy()
     extrinsics, points = scene.base_from_camera[keep].copy(), scene.points.copy()
-    boxes = scene.boxes.copy()
+    boxes, under = scene.boxes.copy(), scene.under[keep]
     turn = planar(0.0, 0.0, rng.uniform(-options.turn_rad, options.turn_rad))
     points[:, :3] = apply(turn, points[:, :3])
     boxes[:, :3] = apply(turn, boxes[:, :3])
@@ -73,7 +72,7 @@ def augment(scene: Scene, options: Augmentation, rng: np.random.Generator) -> Sc
         points[:, 1] *= -1.0
         boxes[:, 1] *= -1.0
         boxes[:, 6] *= -1.0
-        images = images[:, :, ::-1]
+        images, under = images[:, :, ::-1], under[:, :, ::-1]
         intrinsics[:, 0, 2] = images.shape[2] - 1 - intrinsics[:, 0, 2]
         extrinsics = np.diag([1.0, -1.0, 1.0, 1.0]) @ extrinsics @ np.diag([-1.0, 1.0, 1.0, 1.0])
     if options.gain:
@@ -84,7 +83,7 @@ def augment(scene: Scene, options: Augmentation, rng: np.random.Generator) -> Sc
         points = points[rng.random(len(points)) >= share]
     return Scene(
         images, intrinsics, extrinsics, points, scene.class_index, scene.colour_index, boxes,
-        scene.lidar_points, scene.seen[:, keep],
+        scene.lidar_points, scene.seen[:, keep], under,
     )  # fmt: skip
 
 

@@ -32,4 +32,5 @@ def made_up(seed: int, cameras: int = 2, objects: int = 6) -> Scene:
         boxes=boxes,
         lidar_points=np.full(objects, 80),
         seen=np.ones((objects, cameras), bool),
+        under=rng.integers(-1, objects, (cameras, 72, 96), dtype=np.int16),
     )

@@ -9,7 +9,6 @@ from mm_fusion_ros.model.blocks import Pyramid, convolution
 from mm_fusion_ros.perception.grid import CELLS, LIFT_HEIGHTS_M
 
 IMAGE_FEATURES = 24
-STRIDE = 4
 
 
 class CameraEncoder(nn.Module):
