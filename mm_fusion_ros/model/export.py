@@ -31,8 +31,9 @@ class CameraEncoderGraph(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """See the class; colours are log-probabilities."""
-        features = self.encoder(image.permute(0, 3, 1, 2).float())
-        said = self.head(features[:, :IMAGE_FEATURES])
+        pixels = image.permute(0, 3, 1, 2).float()
+        features = self.encoder(pixels)
+        said = self.head(features[:, :IMAGE_FEATURES], pixels)
         return features, torch.log_softmax(said[:, len(CLASSES) :], dim=1)
 
 

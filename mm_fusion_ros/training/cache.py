@@ -150,22 +150,28 @@ def decoded(data: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
     return np.asarray(image, dtype=np.uint8)
 
 
-def load(path: Path) -> Scene:
-    """Reads what `save` wrote."""
+def load(path: Path, cameras: int | None = None) -> Scene:
+    """Reads what `save` wrote.
+
+    Args:
+        path: of the file.
+        cameras: at most so many of its cameras, the first ones; None for all.
+    """
     with np.load(path, allow_pickle=False) as data:
-        count = len(data["intrinsics"])
+        count = len(data["intrinsics"][:cameras])
         images = [decoded(data[f"image_{i}"], path) for i in range(count)]
+        width, height = IMAGE_SIZE
         return Scene(
-            images=np.stack(images),
-            intrinsics=data["intrinsics"],
-            base_from_camera=data["base_from_camera"],
+            images=np.stack(images) if images else np.zeros((0, height, width, 3), np.uint8),
+            intrinsics=data["intrinsics"][:cameras],
+            base_from_camera=data["base_from_camera"][:cameras],
             points=data["points"].astype(np.float32),
             class_index=data["class_index"],
             colour_index=data["colour_index"],
             boxes=data["boxes"],
             lidar_points=data["lidar_points"],
-            seen=data["seen"],
-            under=data["under"],
+            seen=data["seen"][:, :cameras],
+            under=data["under"][:cameras],
         )
 
 

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/train"), help="checkpoint and log")
     parser.add_argument("--cache", type=Path, default=Path("runs/scenes"), help="generated scenes")
     parser.add_argument("--scenes", type=int, default=default.scenes, help="training scenes")
-    parser.add_argument("--validation", type=int, default=300, help="validation scenes")
+    parser.add_argument("--validation", type=int, default=400, help="validation scenes")
     parser.add_argument("--seed", type=int, default=default.seed)
     parser.add_argument("--batch", type=int, default=default.batch)
     parser.add_argument("--workers", type=int, default=default.workers, help="loader processes")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,8 @@ from torch.utils.data import Dataset
 
 from mm_fusion_ros.geometry import apply, inverse, planar, project
 from mm_fusion_ros.model.fusion_net import CameraBatch
-from mm_fusion_ros.perception.grid import STRIDE, lift_geometry, rasterize
+from mm_fusion_ros.outputs import CLASSES
+from mm_fusion_ros.perception.grid import CELLS, LIFT_HEIGHTS_M, STRIDE, lift_geometry, rasterize
 from mm_fusion_ros.training import cache
 from mm_fusion_ros.training.cache import Scene
 from mm_fusion_ros.training.losses import TargetBatch
@@ -34,6 +36,24 @@ class Augmentation:
     max_cameras: int = 2
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What of a scene is worth preparing; what is not needed has no elements.
+
+    Attributes:
+        images: with what they are taught.
+        grid: where the images lie on the grid.
+        raster: the lidar's.
+        subsets: of sensors, whose targets are drawn on the grid.
+    """
+
+    images: bool = True
+    grid: bool = True
+    raster: bool = True
+    subsets: tuple[str, ...] = SUBSETS
+
+
+EVERYTHING = Needs()
 PLAIN = Augmentation(turn_rad=0.0, mirror=False, gain=0.0, drop_points=0.0, max_cameras=8)
 
 
@@ -48,6 +68,7 @@ class Item:
     image_depth: NDArray[np.float32]
     image_heat: NDArray[np.float32]
     image_colour: NDArray[np.int64]
+    image_weight: NDArray[np.float32]
     raster: NDArray[np.float32]
     targets: dict[str, Targets]
 
@@ -111,43 +132,60 @@ def image_depth(
     return result
 
 
-def prepare(scene: Scene) -> Item:
+def _stack(arrays: Sequence[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
+    """The arrays of that shape, along a new first axis; there may be none."""
+    return np.stack(arrays) if arrays else np.zeros((0, *shape), np.float32)
+
+
+def image_colours(scene: Scene) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The colour of the object under each cell of the image features.
+
+    Returns:
+        colour: (n, h, w); anything where there is no object.
+        weight: (n, h, w), how much each cell counts: the root of an object's area, spread over
+            it, or a truck beside the camera would outweigh all else; 0 where there is none.
+    """
+    count = len(scene.boxes)
+    colour = np.append(scene.colour_index, 0)[scene.under]  # the last for row -1
+    weight = np.zeros(scene.under.shape, np.float32)
+    for image, under in zip(weight, scene.under, strict=True):
+        area = np.bincount(under[under >= 0], minlength=count)
+        each = 1.0 / np.sqrt(np.maximum(area, 1.0))
+        image[:] = np.append(each, 0.0)[under]
+    return colour.astype(np.int64), weight
+
+
+def prepare(scene: Scene, needs: Needs = EVERYTHING) -> Item:
     """Network inputs and targets of a scene."""
     size = (scene.images.shape[2], scene.images.shape[1])
+    shape = (size[1] // STRIDE, size[0] // STRIDE)
     region = (0.0, 0.0, float(size[0]), float(size[1]))
-    lifts = [
-        lift_geometry(k, extrinsics, region, size)
-        for k, extrinsics in zip(scene.intrinsics, scene.base_from_camera, strict=True)
-    ]
+    placed = list(zip(scene.intrinsics, scene.base_from_camera, strict=True))
+    lifts = [lift_geometry(*camera, region, size) for camera in placed if needs.grid]
     by_lidar = scene.lidar_points >= cache.LIDAR_MIN_POINTS
     by_camera = np.asarray(scene.seen.any(axis=1))
     asked = {"camera": by_camera, "lidar": by_lidar, "both": by_camera | by_lidar}
-    drawn = [
-        draw_image(
-            scene.boxes, scene.class_index, scene.colour_index, scene.seen[:, i], k, extrinsics,
-            (size[1] // STRIDE, size[0] // STRIDE), STRIDE,
-        )
-        for i, (k, extrinsics) in enumerate(
-            zip(scene.intrinsics, scene.base_from_camera, strict=True)
-        )
-    ]  # fmt: skip
+    rows = len(LIFT_HEIGHTS_M) * CELLS
+    colour, weight = image_colours(scene)
     return Item(
         images=scene.images,
-        sampling=np.stack([lift.sampling for lift in lifts]),
-        log_depth=np.stack([lift.log_depth for lift in lifts]),
-        valid=np.stack([lift.valid for lift in lifts]),
-        image_depth=np.stack(
+        sampling=_stack([lift.sampling for lift in lifts], (rows, CELLS, 2)),
+        log_depth=_stack([lift.log_depth for lift in lifts], (rows, CELLS)),
+        valid=_stack([lift.valid for lift in lifts], (rows, CELLS)),
+        image_depth=_stack([image_depth(scene.points, *camera, size) for camera in placed], shape),
+        image_heat=_stack(
             [
-                image_depth(scene.points, k, extrinsics, size)
-                for k, extrinsics in zip(scene.intrinsics, scene.base_from_camera, strict=True)
-            ]
+                draw_image(scene.boxes, scene.class_index, seen, *camera, shape, STRIDE)
+                for seen, camera in zip(scene.seen.T, placed, strict=True)
+            ],
+            (len(CLASSES), *shape),
         ),
-        image_heat=np.stack([one.heat for one in drawn]),
-        image_colour=np.stack([one.colour for one in drawn]),
-        raster=rasterize(scene.points),
+        image_colour=colour,
+        image_weight=weight,
+        raster=rasterize(scene.points) if needs.raster else np.zeros((0, 0, 0), np.float32),
         targets={
             name: draw(scene.boxes, scene.class_index, scene.colour_index, asked[name])
-            for name in SUBSETS
+            for name in needs.subsets
         },
     )
 
@@ -156,11 +194,13 @@ class SceneDataset(Dataset[Item]):
     """Cached scenes by index; each epoch augments them anew, reproducibly."""
 
     def __init__(
-        self, folder: Path, seeds: Sequence[int], options: Augmentation, seed: int = 0
-    ) -> None:
+        self, folder: Path, seeds: Sequence[int], options: Augmentation, seed: int = 0,
+        needs: Needs = EVERYTHING,
+    ) -> None:  # fmt: skip
         self.paths = [cache.path_of(folder, s) for s in seeds]
         self.options = options
         self.seed = seed
+        self.needs = needs
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -168,8 +208,9 @@ class SceneDataset(Dataset[Item]):
     def __getitem__(self, key: int) -> Item:
         # The sampler counts on past the length, so that every epoch draws other augmentations.
         rng = np.random.default_rng([self.seed, key])
-        scene = cache.load(self.paths[key % len(self.paths)])
-        return prepare(augment(scene, self.options, rng))
+        cameras = None if self.needs.images else 0
+        scene = cache.load(self.paths[key % len(self.paths)], cameras)
+        return prepare(augment(scene, self.options, rng), self.needs)
 
 
 @dataclass
@@ -180,6 +221,7 @@ class Batch:
     image_depth: Tensor
     image_heat: Tensor
     image_colour: Tensor
+    image_weight: Tensor
     raster: Tensor
     targets: dict[str, TargetBatch]
 
@@ -210,13 +252,14 @@ def collate(items: Sequence[Item]) -> Batch:
                 for part in ("heat", "care", "weight", "box", "colour")
             ]
         )
-        for name in SUBSETS
+        for name in items[0].targets
     }
     return Batch(
         cameras,
         joined("image_depth"),
         joined("image_heat"),
         joined("image_colour"),
+        joined("image_weight"),
         stack([item.raster for item in items]),
         targets,
     )

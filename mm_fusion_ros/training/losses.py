@@ -86,7 +86,10 @@ def detection_loss(output: Tensor, targets: TargetBatch) -> dict[str, Tensor]:
         for i, part in enumerate((along, across, vertical))
     )
     size = mean((output[:, maps.SIZE] - targets.box[:, 3:6]).abs().sum(dim=1))
-    yaw = mean((output[:, maps.YAW] - targets.box[:, 6:8]).abs().sum(dim=1))
+    # What is as long as wide has no heading.
+    elongated = (targets.box[:, 3] - targets.box[:, 4]).abs().mul(3.0).clamp(max=1.0)
+    yaw_error = (output[:, maps.YAW] - targets.box[:, 6:8]).abs().sum(dim=1)
+    yaw = mean(yaw_error * elongated) / mean(elongated).clamp(min=0.05)
     colour = torch.nn.functional.cross_entropy(
         output[:, maps.COLOUR], targets.colour, reduction="none"
     )
@@ -115,18 +118,20 @@ def depth_loss(features: Tensor, log_depth: Tensor) -> Tensor:
     return (loss * known).sum() / known.sum().clamp(min=1.0)
 
 
-def image_loss(output: Tensor, heat: Tensor, colour: Tensor) -> Tensor:
+def image_losses(
+    output: Tensor, heat: Tensor, colour: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor]:
     """What the image head is taught: centres by class, and the colour of what stands there.
 
     Args:
         output: (N, IMAGE_CHANNELS, h, w), from `ImageHead`.
-        heat: (N, classes, h, w); colour: (N, h, w), -1 where nothing stands.
+        heat: (N, classes, h, w).
+        colour: (N, h, w); weight: (N, h, w), how much each cell's colour counts.
+
+    Returns:
+        focal loss of the classes, cross-entropy of the colours.
     """
     classes = heat.shape[1]
-    cross_entropy = torch.nn.functional.cross_entropy(
-        output[:, classes:], colour.clamp(min=0), reduction="none"
-    )
-    weight = (colour >= 0).float()
-    return focal(output[:, :classes], heat) + (cross_entropy * weight).sum() / weight.sum().clamp(
-        min=1.0
-    )
+    cross_entropy = torch.nn.functional.cross_entropy(output[:, classes:], colour, reduction="none")
+    named = (cross_entropy * weight).sum() / weight.sum().clamp(min=1e-3)
+    return focal(output[:, :classes], heat), named

@@ -19,47 +19,32 @@ NEAREST_M = 0.3
 """Boxes that reach nearer to the camera than this are not drawn into the image."""
 
 
-@dataclass(frozen=True, eq=False)
-class ImageTargets:
-    """What stands where in one image, at the resolution of its features.
-
-    Attributes:
-        heat: (classes, h, w) float32, 1 at the box centre, falling towards the box's edge.
-        colour: (h, w) int64, colour of the nearest object there; -1 where none is.
-    """
-
-    heat: NDArray[np.float32]
-    colour: NDArray[np.int64]
-
-
 def draw_image(
     boxes: NDArray[np.float32],
     class_index: NDArray[np.int64],
-    colour_index: NDArray[np.int64],
     seen: NDArray[np.bool_],
     intrinsics: NDArray[np.float64],
     base_from_camera: NDArray[np.float64],
     shape: tuple[int, int],
     stride: int,
-) -> ImageTargets:
-    """Draws the objects that a camera sees into its image, the nearest last.
+) -> NDArray[np.float32]:
+    """Where in an image the centres of the objects are that its camera sees.
 
     Args:
-        boxes: (k, 7); class_index, colour_index: (k,), as in `Scene`.
+        boxes: (k, 7); class_index: (k,), as in `Scene`.
         seen: (k,), by this camera.
         intrinsics: (3, 3) [pixels]; base_from_camera: (4, 4).
         shape: height and width of the feature map.
         stride: image pixels for each of its cells.
+
+    Returns:
+        (classes, height, width) float32, 1 at the box centre, falling towards the box's edge.
     """
     height, width = shape
     heat = np.zeros((len(CLASSES), height, width), np.float32)
-    colour = np.full((height, width), -1, np.int64)
     camera_from_base = inverse(base_from_camera)
-    distance = np.linalg.norm(boxes[:, :3] - base_from_camera[:3, 3], axis=1)
     v, u = np.arange(height)[:, None] + 0.5, np.arange(width)[None, :] + 0.5
-    for index in np.argsort(-distance):
-        if not seen[index]:
-            continue
+    for index in np.flatnonzero(seen):
         box = boxes[index].astype(np.float64)
         corners = apply(camera_from_base, box_corners(box[:3], box[3:6], float(box[6])))
         if corners[:, 2].min() < NEAREST_M:
@@ -77,8 +62,7 @@ def draw_image(
         gauss[np.unravel_index(int(np.argmax(gauss)), gauss.shape)] = 1.0
         kind = class_index[index]
         heat[kind] = np.maximum(heat[kind], gauss)
-        colour[off < 0.5] = colour_index[index]
-    return ImageTargets(heat, colour)
+    return heat
 
 
 @dataclass(frozen=True, eq=False)

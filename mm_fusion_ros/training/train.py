@@ -1,7 +1,8 @@
 """Training: each modality alone, then the fusion over frozen encoders, then all together.
 
 The curriculum is what a small budget allows: a specialist that was trained alone is not taught
-laziness by a stronger neighbour, and the fusion learns from features that hold still.
+laziness by a stronger neighbour, and the fusion learns from features that hold still. Images are
+learned from first where they are sharp and cheap, before any of them is lifted onto the grid.
 """
 
 from __future__ import annotations
@@ -20,15 +21,30 @@ from torch.utils.data import DataLoader, Sampler
 
 from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES
 from mm_fusion_ros.model.fusion_net import FusionNet, present_map
-from mm_fusion_ros.training.dataset import SUBSETS, Augmentation, Batch, SceneDataset, collate
+from mm_fusion_ros.training.dataset import (
+    EVERYTHING,
+    SUBSETS,
+    Augmentation,
+    Batch,
+    Needs,
+    SceneDataset,
+    collate,
+)
 from mm_fusion_ros.training.losses import (
     TargetBatch,
     depth_loss,
     detection_loss,
-    image_loss,
+    image_losses,
 )
 
-STAGES = ("lidar", "camera", "fusion", "joint")
+STAGES = ("image", "lidar", "camera", "fusion", "joint")
+NEEDS = {
+    "image": Needs(grid=False, raster=False, subsets=()),
+    "lidar": Needs(images=False, grid=False, subsets=("lidar",)),
+    "camera": Needs(raster=False, subsets=("camera",)),
+    "fusion": EVERYTHING,
+    "joint": EVERYTHING,
+}
 DEPTH_WEIGHT = 0.2
 IMAGE_WEIGHT = 0.5
 SUBSET_SHARES = (0.2, 0.2, 0.6)
@@ -40,13 +56,25 @@ class TrainConfig:
     """One training run; it is written into the checkpoint and the manifest."""
 
     seed: int = 0
-    scenes: int = 12_000
+    scenes: int = 7000
     batch: int = 8
     steps: dict[str, int] = field(
-        default_factory=lambda: {"lidar": 1800, "camera": 1800, "fusion": 1000, "joint": 0}
+        default_factory=lambda: {
+            "image": 1500,
+            "lidar": 2200,
+            "camera": 900,
+            "fusion": 900,
+            "joint": 0,
+        }
     )
     learning_rate: dict[str, float] = field(
-        default_factory=lambda: {"lidar": 2e-3, "camera": 2e-3, "fusion": 2e-3, "joint": 5e-4}
+        default_factory=lambda: {
+            "image": 2e-3,
+            "lidar": 2e-3,
+            "camera": 2e-3,
+            "fusion": 2e-3,
+            "joint": 5e-4,
+        }
     )
     weight_decay: float = 1e-2
     ema: float = 0.998
@@ -75,8 +103,9 @@ class CountingSampler(Sampler[int]):
 def trained_modules(net: FusionNet, stage: str) -> list[nn.Module]:
     """What a stage changes; everything else is frozen."""
     parts: dict[str, list[nn.Module]] = {
+        "image": [net.camera_encoder, net.image_head],
         "lidar": [net.lidar_encoder, net.lidar_head],
-        "camera": [net.camera_encoder, net.image_head, net.camera_grid, net.camera_head],
+        "camera": [net.camera_grid, net.camera_head],
         "fusion": [net.fusion, net.fused_head],
         "joint": [net],
     }
@@ -99,12 +128,13 @@ def stage_loss(
     """Loss terms of one step; "total" is what is minimised."""
     if stage == "lidar":
         return detection_loss(net.lidar_head(net.lidar(batch.raster)), batch.targets["lidar"])
-    if stage == "camera":
-        grid, _, features = net.camera(batch.cameras)
-        terms = detection_loss(net.camera_head(grid), batch.targets["camera"])
-        terms |= image_terms(net, features, batch)
-        terms["total"] = terms["total"] + terms["in_image"]
+    if stage == "image":
+        terms = image_terms(net, net.camera_encoder(batch.cameras.image), batch)
+        terms["total"] = terms["in_image"]
         return terms
+    if stage == "camera":
+        grid, _, _ = net.camera(batch.cameras)
+        return detection_loss(net.camera_head(grid), batch.targets["camera"])
 
     with torch.set_grad_enabled(stage == "joint"):
         camera, covered, features = net.camera(batch.cameras)
@@ -125,10 +155,10 @@ def stage_loss(
 def image_terms(net: FusionNet, features: Tensor, batch: Batch) -> dict[str, Tensor]:
     """What the image features are taught before they are lifted; "in_image" is the weighted sum."""
     depth = depth_loss(features, batch.image_depth)
-    said = net.image_head(features[:, :IMAGE_FEATURES])
-    image = image_loss(said, batch.image_heat, batch.image_colour)
-    in_image = DEPTH_WEIGHT * depth + IMAGE_WEIGHT * image
-    return {"depth": depth, "image": image, "in_image": in_image}
+    said = net.image_head(features[:, :IMAGE_FEATURES], batch.cameras.image)
+    heat, colour = image_losses(said, batch.image_heat, batch.image_colour, batch.image_weight)
+    in_image = DEPTH_WEIGHT * depth + IMAGE_WEIGHT * (heat + colour)
+    return {"depth": depth, "image_heat": heat, "image_colour": colour, "in_image": in_image}
 
 
 def rate(step: int, steps: int, peak: float) -> float:
@@ -224,7 +254,8 @@ class Trainer:
         config = self.config
         # Each stage has a stream of its own.
         seed = config.seed * 100 + STAGES.index(stage)
-        dataset = SceneDataset(self.cache, range(config.scenes), Augmentation(), seed)
+        seeds = range(config.scenes)
+        dataset = SceneDataset(self.cache, seeds, Augmentation(), seed, NEEDS[stage])
         start, total = self.done[stage] * config.batch, config.steps[stage] * config.batch
         sampler = CountingSampler(len(dataset), seed, start, total)
         return DataLoader(
@@ -308,7 +339,7 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     cameras.image = cameras.image.to(device).float().contiguous(memory_format=last)
     for name in ("sampling", "log_depth", "valid", "sample"):
         setattr(cameras, name, getattr(cameras, name).to(device))
-    for name in ("image_depth", "image_heat", "image_colour"):
+    for name in ("image_depth", "image_heat", "image_colour", "image_weight"):
         setattr(batch, name, getattr(batch, name).to(device))
     batch.raster = batch.raster.to(device).contiguous(memory_format=last)
     batch.targets = {

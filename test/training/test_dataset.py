@@ -10,7 +10,16 @@ from scenes import made_up
 
 from mm_fusion_ros.geometry import apply, inverse, project
 from mm_fusion_ros.training import cache
-from mm_fusion_ros.training.dataset import PLAIN, Augmentation, augment, image_depth, prepare
+from mm_fusion_ros.training.dataset import (
+    PLAIN,
+    Augmentation,
+    SceneDataset,
+    augment,
+    image_colours,
+    image_depth,
+    prepare,
+)
+from mm_fusion_ros.training.train import NEEDS
 
 
 def test_a_scene_survives_the_cache(tmp_path: Path) -> None:
@@ -72,6 +81,27 @@ def test_a_subset_is_asked_only_for_what_it_can_see() -> None:
     scene.lidar_points[1] = 9
     targets = prepare(augment(scene, PLAIN, np.random.default_rng(0))).targets
     assert {name: t.count for name, t in targets.items()} == {"camera": 1, "lidar": 1, "both": 2}
+
+
+def test_each_object_counts_by_the_root_of_its_area_in_the_image() -> None:
+    scene = made_up(4, cameras=1)
+    scene.under[:] = -1
+    scene.under[0, :10, :10] = 2
+    scene.under[0, 20, 20] = 5
+    colour, weight = image_colours(scene)
+    assert weight[0, 3, 3] == pytest.approx(0.1) and weight[0, 20, 20] == 1.0
+    assert weight.sum() == pytest.approx(100 * 0.1 + 1.0)
+    assert colour[0, 3, 3] == scene.colour_index[2] and colour[0, 20, 20] == scene.colour_index[5]
+
+
+def test_what_is_not_needed_is_not_prepared(tmp_path: Path) -> None:
+    cache.save(made_up(5), cache.path_of(tmp_path, 5))
+    for stage, needs in NEEDS.items():
+        item = SceneDataset(tmp_path, [5], PLAIN, needs=needs)[0]
+        assert bool(item.images.size) == needs.images, stage
+        assert bool(item.sampling.size) == needs.grid, stage
+        assert bool(item.raster.size) == needs.raster, stage
+        assert tuple(item.targets) == needs.subsets, stage
 
 
 def test_test_seeds_never_reach_the_cache(tmp_path: Path) -> None:

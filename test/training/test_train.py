@@ -14,7 +14,7 @@ from mm_fusion_ros.outputs import CLASSES, FusedObject
 from mm_fusion_ros.perception.decode import Detection
 from mm_fusion_ros.training import cache, calibrate
 from mm_fusion_ros.training.command import steps_of
-from mm_fusion_ros.training.train import CountingSampler, TrainConfig, Trainer, rate
+from mm_fusion_ros.training.train import STAGES, CountingSampler, TrainConfig, Trainer, rate
 
 SCENES = 4
 
@@ -28,23 +28,27 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config(**steps: int) -> TrainConfig:
-    every = {"lidar": 0, "camera": 0, "fusion": 0, "joint": 0, **steps}
+    every = dict.fromkeys(STAGES, 0) | steps
     return TrainConfig(scenes=SCENES, batch=2, steps=every, workers=0)
 
 
 def test_every_stage_runs_and_changes_only_its_own_part(folder: Path, tmp_path: Path) -> None:
-    trainer = Trainer(config(lidar=2, camera=2, fusion=2, joint=1), folder, tmp_path)
+    trainer = Trainer(config(image=2, lidar=2, camera=2, fusion=2, joint=1), folder, tmp_path)
 
     def state(prefix: str) -> torch.Tensor:
         state = trainer.net.state_dict()
         return torch.cat([v.flatten() for k, v in state.items() if k.startswith(prefix)]).clone()
 
-    before = {p: state(p) for p in ("lidar", "camera", "fus")}
+    before = {p: state(p) for p in ("image", "lidar", "camera_encoder", "camera_grid", "fus")}
+    trainer.run(["image"])
+    assert not torch.equal(state("camera_encoder"), before["camera_encoder"])
+    assert not torch.equal(state("image"), before["image"])
+    assert torch.equal(state("camera_grid"), before["camera_grid"])
     trainer.run(["lidar"])
     assert not torch.equal(state("lidar"), before["lidar"])
-    assert torch.equal(state("camera"), before["camera"])
+    assert torch.equal(state("camera_grid"), before["camera_grid"])
     trainer.run(["camera"])
-    assert not torch.equal(state("camera"), before["camera"])
+    assert not torch.equal(state("camera_grid"), before["camera_grid"])
     encoders = state("lidar"), state("camera")
     trainer.run(["fusion"])
     assert torch.equal(state("lidar"), encoders[0]) and torch.equal(state("camera"), encoders[1])
