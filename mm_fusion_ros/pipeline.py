@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Union
+from typing import Union, cast
 
 import numpy as np
 
@@ -28,12 +28,14 @@ from mm_fusion_ros.localization.filter import PoseFilter
 from mm_fusion_ros.localization.motion import MotionBuffer
 from mm_fusion_ros.localization.odometry import LidarOdometry
 from mm_fusion_ros.outputs import FusedOutput, ObstacleGrid
+from mm_fusion_ros.perception.ahead import LiftAhead
 from mm_fusion_ros.perception.detector import (
     NOTHING,
     CameraFeature,
     Detections,
     Detector,
     LidarFeature,
+    PlacedCameras,
 )
 from mm_fusion_ros.perception.obstacles import obstacle_grid
 from mm_fusion_ros.perception.tracking import Tracker
@@ -124,6 +126,7 @@ class Pipeline:
             is_expected=any(s.modality == Modality.ODOMETRY.value for s in config.sources),
             make=lidar_odometry,
         )
+        self._ahead = LiftAhead(self._scheduler, self._place)
         self._tracker = Tracker(config.tracking)
         self._keeper = TargetKeeper(config.grounding, config.command)
         self._epoch = 0
@@ -196,6 +199,7 @@ class Pipeline:
         self._fallback.close()
 
     def _forget(self) -> None:
+        self._ahead.reset()
         self._gate.reset()
         self._fallback.reset()
         self._motion.reset()
@@ -293,8 +297,19 @@ class Pipeline:
         """Encodes on arrival what the next tick will take; of a fast camera, no other frame."""
         if self._detector is None:
             return
-        if self._synchronizer.is_wanted(sample.source, sample.stamp_ns):
-            evidence.feature = self._scheduler.submit(evidence.encode)
+        if not self._synchronizer.is_wanted(sample.source, sample.stamp_ns):
+            return
+        evidence.feature = self._scheduler.submit(evidence.encode)
+        tick_ns = self._synchronizer.expected_stamp_ns()
+        if isinstance(sample, CameraFrame) and tick_ns is not None:
+            tick_from_base = self._motion.base_from_base(tick_ns, sample.stamp_ns)
+            feature = cast(Pending[CameraFeature], evidence.feature)
+            self._ahead.offer(sample.source, sample.stamp_ns, feature, tick_from_base)
+
+    def _place(self, cameras: Sequence[CameraFeature]) -> PlacedCameras:
+        assert self._detector is not None
+        with self._stopwatch.measure("place"):
+            return self._detector.place(cameras)
 
     def _answer(self, due: TickSet[Evidence | None], now_ns: int) -> FusedOutput:
         tick_ns = due.stamp_ns
@@ -320,7 +335,8 @@ class Pipeline:
                 used[name] = entry.age_ns
 
         # Fuse: objects in base_link at the tick, then with ids and velocities.
-        detections = self._detect(cameras, lidars)
+        stamps = {name: entry.stamp_ns for name, entry in due.entries.items()}
+        detections = self._detect(cameras, lidars, stamps)
         odom_from_base = self._motion.odom_from_base(tick_ns)
         with self._stopwatch.measure("track"):
             objects = self._tracker.update(detections.objects, odom_from_base, tick_ns)
@@ -362,12 +378,18 @@ class Pipeline:
             self._failed(name, "encoder_failed", error)
             return None
 
-    def _detect(self, cameras: list[CameraFeature], lidars: list[LidarFeature]) -> Detections:
+    def _detect(
+        self,
+        cameras: list[CameraFeature],
+        lidars: list[LidarFeature],
+        stamps_ns: Mapping[str, int],
+    ) -> Detections:
         if self._detector is None:
             return NOTHING
         try:
             with self._stopwatch.measure("fuse"):
-                return self._detector.detect(cameras, lidars)
+                placed = self._ahead.take(cameras, stamps_ns)
+                return self._detector.detect(cameras, lidars, placed)
         except Exception as error:  # noqa: BLE001 - without objects now, the next tick may succeed
             self._failed(self.config.sync.anchor, "fusion_failed", error)
             return NOTHING

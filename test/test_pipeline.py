@@ -225,5 +225,24 @@ def test_an_encoder_that_fails_takes_out_its_own_sensor_only(detector: Detector)
     assert outputs[-1].reliability["camera"].trust == 0.0
 
 
+def test_images_are_lifted_before_their_tick_also_while_the_robot_drives(
+    detector: Detector,
+) -> None:
+    handed: list[bool] = []
+
+    class Watched:
+        def __getattr__(self, name: str) -> object:
+            return getattr(detector, name)
+
+        def detect(self, cameras: object, lidars: object, placed: object) -> object:
+            handed.append(placed is not None)
+            return detector.detect(cameras, lidars, placed)  # type: ignore[arg-type]
+
+    drive(Pipeline(FusionConfig(), detector=Watched()), stream(1.5))  # type: ignore[arg-type]
+    # The rhythm of the camera and of the lidar is learned in the first ticks.
+    assert len(handed) == 15
+    assert sum(handed) >= 12
+
+
 def test_no_command_holds_with_that_reason() -> None:
     assert drive(Pipeline(FusionConfig()), stream(0.3))[-1].target.reason is HoldReason.NO_COMMAND

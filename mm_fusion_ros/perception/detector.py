@@ -69,6 +69,22 @@ class LidarFeature:
 
 
 @dataclass(frozen=True, eq=False)
+class PlacedCameras:
+    """Images on the grid.
+
+    Attributes:
+        lifts: source name to where its image lies.
+        grid, answer: (1, channels, CELLS, CELLS) float32, from `camera_grid`.
+        covered: (1, 1, CELLS, CELLS) float32, 1 where any image sees the cell.
+    """
+
+    lifts: Mapping[str, LiftGeometry]
+    grid: Array
+    covered: Array
+    answer: Array
+
+
+@dataclass(frozen=True, eq=False)
 class Detections:
     """What one tick's cameras and lidars say together.
 
@@ -158,23 +174,29 @@ class Detector:
         return LidarFeature(source, result["grid"], result["answer"], scan)
 
     def detect(
-        self, cameras: Sequence[CameraFeature], lidars: Sequence[LidarFeature]
+        self,
+        cameras: Sequence[CameraFeature],
+        lidars: Sequence[LidarFeature],
+        placed: PlacedCameras | None = None,
     ) -> Detections:
         """Fuses what is there; with neither cameras nor lidars there is nothing.
 
         Args:
             cameras: any number, of different sources.
             lidars: any number; several are merged into one cloud first.
+            placed: what `place` made of the same cameras; None makes it now.
         """
         if not cameras and not lidars:
             return NOTHING
         present = np.zeros((1, 2, CELLS, CELLS), np.float32)
         camera_grid = lidar_grid = self._empty
         answers: dict[str, Array] = {}
-        lifts: dict[str, LiftGeometry] = {}
+        lifts: Mapping[str, LiftGeometry] = {}
         if cameras:
-            lifts = {camera.source: self._lift(camera) for camera in cameras}
-            camera_grid, present[:, :1], answers["camera"] = self._place(cameras, lifts)
+            placed = placed or self.place(cameras)
+            lifts = placed.lifts
+            camera_grid, answers["camera"] = placed.grid, placed.answer
+            present[:, :1] = placed.covered
         if lidars:
             merged = self._merge(lidars)
             lidar_grid, answers["lidar"] = merged.grid, merged.answer
@@ -215,11 +237,9 @@ class Detector:
             (width, height),
         )
 
-    def _place(
-        self, cameras: Sequence[CameraFeature], lifts: Mapping[str, LiftGeometry]
-    ) -> tuple[Array, Array, Array]:
-        """Image features onto the grid: features, covered cells, the cameras' own answer."""
-        geometry = [lifts[camera.source] for camera in cameras]
+    def place(self, cameras: Sequence[CameraFeature]) -> PlacedCameras:
+        """Lifts the images of at least one camera onto the grid, where they lie at the tick."""
+        geometry = [self._lift(camera) for camera in cameras]
         result = self._graphs["camera_grid"].infer(
             {
                 "features": np.concatenate([camera.features for camera in cameras]),
@@ -228,7 +248,8 @@ class Detector:
                 "valid": np.stack([lift.valid for lift in geometry]),
             }
         )
-        return result["grid"], result["covered"], result["answer"]
+        lifts = {camera.source: lift for camera, lift in zip(cameras, geometry, strict=True)}
+        return PlacedCameras(lifts, result["grid"], result["covered"], result["answer"])
 
     def _merge(self, lidars: Sequence[LidarFeature]) -> LidarFeature:
         """One feature for all lidars; only several, or a scan of another instant, cost a run."""

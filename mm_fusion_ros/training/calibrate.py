@@ -12,6 +12,8 @@ from rich.progress import track
 from scipy.optimize import minimize, minimize_scalar
 
 from mm_fusion_ros.config import PerceptionConfig
+from mm_fusion_ros.evaluation.matching import assign
+from mm_fusion_ros.evaluation.records import Truths, findings_of
 from mm_fusion_ros.inference.model_folder import ModelFolder
 from mm_fusion_ros.outputs import CLASSES
 from mm_fusion_ros.perception.decode import LOG_VARIANCE_RANGE, Calibration, Detection
@@ -23,9 +25,16 @@ from mm_fusion_ros.training.cache import Scene
 
 SUBSETS = ("both", "lidar", "camera")
 MATCH_M = 1.0
+ASSIGN_M, ASSIGN_RAD = 6.0, float(np.radians(5.0))
+"""An answer is about an object of its class as far away as this; by bearing for cameras alone."""
+MIN_ERRORS = 50
+SURE = 0.3
+"""Positions of answers less probable than this do not enter."""
 COVERAGE = 0.9
 COVERAGE_SIGMAS = 1.6449
 """A standard normal lies within so many sigmas with probability COVERAGE."""
+COVERAGE_ELLIPSE = 4.6052
+"""The same for the squared Mahalanobis distance in two dimensions."""
 
 
 @dataclass
@@ -35,7 +44,8 @@ class Samples:
     Attributes:
         logits, right: class logit, and whether an object of that class stood within MATCH_M.
         colour_logits, colours: of matched detections.
-        errors, sigmas: (k, 3) of matched detections: along the ray, across it, z [m].
+        errors, sigmas: (k, 3) of assigned detections: along the ray, across it, z [m].
+        assigned_logits: class logits of the same.
     """
 
     logits: list[float] = field(default_factory=list)
@@ -44,6 +54,7 @@ class Samples:
     colours: list[int] = field(default_factory=list)
     errors: list[NDArray[np.float64]] = field(default_factory=list)
     sigmas: list[NDArray[np.float64]] = field(default_factory=list)
+    assigned_logits: list[float] = field(default_factory=list)
 
 
 def prepare(scene: Scene) -> tuple[list[PreparedImage], PreparedScan]:
@@ -84,7 +95,33 @@ def gather(
         into.right.append(True)
         into.colour_logits.append(item.colour_logits)
         into.colours.append(int(scene.colour_index[index]))
-        error = scene.boxes[index, :3] - centre
+
+
+def gather_positions(
+    found: Sequence[Detection],
+    scene: Scene,
+    asked: NDArray[np.bool_],
+    by_bearing: bool,
+    into: Samples,
+) -> None:
+    """Position errors of detections, also of those that are badly placed.
+
+    Only near misses would make every covariance look honest, so answers are assigned to objects as
+    the exam does it.
+    """  # fmt: skip
+    boxes = scene.boxes.astype(np.float64)
+    truths = Truths(
+        scene.class_index, scene.colour_index, boxes[:, :3], boxes[:, 3:6], boxes[:, 6], asked,
+        np.zeros(len(boxes), bool),
+    )  # fmt: skip
+    findings = findings_of((item.object for item in found), ())
+    gate = ASSIGN_RAD if by_bearing else ASSIGN_M
+    owner = assign(truths, findings, gate=gate, by_bearing=by_bearing)
+    for item, index in zip(found, owner, strict=True):
+        if index < 0 or not asked[index]:
+            continue
+        centre = item.object.centre
+        error = boxes[index, :3] - centre
         radius = max(float(np.hypot(centre[0], centre[1])), 1e-3)
         cosine, sine = centre[0] / radius, centre[1] / radius
         into.errors.append(
@@ -92,14 +129,16 @@ def gather(
                 [error[0] * cosine + error[1] * sine, error[1] * cosine - error[0] * sine, error[2]]
             )
         )
+        into.assigned_logits.append(item.logit)
         into.sigmas.append(np.exp(0.5 * np.clip(item.log_variance, *LOG_VARIANCE_RANGE)))
 
 
 def fit(samples: Samples) -> Calibration:
     """The calibration that explains the samples best.
 
-    Class probability by Platt scaling, colour by temperature (both by likelihood), variances so
-    that the central 90 % interval holds 90 %.
+    Class probability by Platt scaling, colour by temperature (both by likelihood). Variances so
+    that the central 90 % interval of each axis holds 90 %, and then both axes of the ground plane
+    alike, so that their 90 % ellipse does.
     """
     logits, right = np.array(samples.logits), np.array(samples.right, float)
 
@@ -119,8 +158,13 @@ def fit(samples: Samples) -> Calibration:
 
     temperature = float(np.exp(minimize_scalar(colour_loss, bounds=(-2, 2), method="bounded").x))
 
-    ratio = np.abs(np.stack(samples.errors)) / np.stack(samples.sigmas)
+    sure = scale * np.array(samples.assigned_logits) + bias >= np.log(SURE / (1.0 - SURE))
+    if sure.sum() < MIN_ERRORS:
+        sure[:] = True
+    ratio = np.abs(np.stack(samples.errors)[sure]) / np.stack(samples.sigmas)[sure]
     spread = (np.quantile(ratio, COVERAGE, axis=0) / COVERAGE_SIGMAS) ** 2
+    squared = (ratio[:, :2] ** 2 / spread[:2]).sum(axis=1)
+    spread[:2] *= np.quantile(squared, COVERAGE) / COVERAGE_ELLIPSE
     return Calibration(
         class_scale=round(float(scale), 5),
         class_bias=round(float(bias), 5),
@@ -156,9 +200,13 @@ def calibrate(folder: Path, scenes: Path, seeds: Sequence[int]) -> dict[str, dic
         lidar = detector.encode_lidar(scan)
         by_lidar = scene.lidar_points >= cache.LIDAR_MIN_POINTS
         by_camera = np.asarray(scene.seen.any(axis=1))
-        by_either = by_camera | by_lidar
-        gather(detector.detect(cameras, [lidar]).raw, scene, by_either, gathered["both"])
-        gather(detector.detect([], [lidar]).raw, scene, by_lidar, gathered["lidar"])
-        gather(detector.detect(cameras, []).raw, scene, by_camera, gathered["camera"])
+        answers = {
+            "both": (detector.detect(cameras, [lidar]).raw, by_camera | by_lidar),
+            "lidar": (detector.detect([], [lidar]).raw, by_lidar),
+            "camera": (detector.detect(cameras, []).raw, by_camera),
+        }
+        for subset, (found, asked) in answers.items():
+            gather(found, scene, asked, gathered[subset])
+            gather_positions(found, scene, asked, subset == "camera", gathered[subset])
     detector.close()
     return {subset: asdict(fit(samples)) for subset, samples in gathered.items()}

@@ -121,6 +121,7 @@ def test_calibration_finds_the_scale_that_was_put_in() -> None:
         samples.colours.append(0 if rng.random() < 0.5 else int(rng.integers(1, 9)))
         samples.errors.append(rng.normal(0.0, 0.2, 3))
         samples.sigmas.append(np.full(3, 0.1))
+        samples.assigned_logits.append(logit)
     found = calibrate.fit(samples)
     assert found.class_scale == pytest.approx(0.5, abs=0.04)
     assert found.class_bias == pytest.approx(0.0, abs=0.08)
@@ -137,4 +138,24 @@ def test_matching_takes_the_nearest_free_object_and_spares_what_cannot_be_seen()
     calibrate.gather(found, scene, np.array([True, False]), samples)
     # The first is right, the second finds its object taken, the third is on an unseen object.
     assert samples.right == [True, False]
+    calibrate.gather_positions(found, scene, np.array([True, False]), False, samples)
+    # The first of them has the object; no other is within reach of the second.
+    assert len(samples.errors) == 1
     assert samples.errors[0] == pytest.approx([-0.3, 0.0, 0.0], abs=1e-5)
+
+
+def test_the_ellipse_holds_what_it_says_when_errors_are_not_normal() -> None:
+    """Heavy tails that meet on both axes at once: each axis alone would promise too much."""
+    rng = np.random.default_rng(1)
+    samples = calibrate.Samples(
+        logits=[2.0, -2.0], right=[True, False],
+        colour_logits=[np.zeros(9, np.float32)], colours=[0],
+    )  # fmt: skip
+    for _ in range(4000):
+        heavy = rng.standard_gamma(0.6)
+        samples.errors.append(rng.normal(0.0, 0.2 * heavy, 3))
+        samples.sigmas.append(np.full(3, 0.1))
+        samples.assigned_logits.append(2.0)
+    scale = np.array(calibrate.fit(samples).variance_scale)
+    squared = (np.stack(samples.errors) / 0.1) ** 2 / scale
+    assert (squared[:, :2].sum(axis=1) <= 4.605).mean() == pytest.approx(0.9, abs=0.002)
