@@ -107,7 +107,7 @@ class Noise(CameraFault):
 class Fog(CameraFault):
     """Light from afar is replaced by that of the fog; the level is the visibility [m].
 
-    Koschmieder's law, with the distance of flat ground, and what the grid reaches above the horizon.
+    Koschmieder's law, with the distance of flat ground, and the grid's reach above the horizon.
     """
 
     name, levels = "fog", (80.0, 40.0, 20.0, 10.0, 5.0)
