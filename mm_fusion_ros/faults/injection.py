@@ -40,6 +40,10 @@ _SPEC = re.compile(
 )
 
 
+class FaultError(ValueError):
+    """A fault that cannot be: of another form, or of something that there is not."""
+
+
 def kinds(modality: Modality) -> dict[str, type[Fault[Any]]]:
     """The faults that samples of a modality can have, by name."""
     return {kind.name: kind for kind in (*_OF_MODALITY.get(modality, ()), *_OF_ALL)}
@@ -82,25 +86,25 @@ def parse(text: str, sources: Mapping[str, Modality] | None = None) -> Injection
         sources: those that there are, with their modality; None knows modalities only.
 
     Raises:
-        ValueError: it is not of that form, or names what does not exist; says what does.
+        FaultError: it is not of that form, or names what does not exist; says what does.
     """
     found = _SPEC.fullmatch(text.strip())
     if found is None:
-        raise ValueError(f"fault {text!r}: expected TARGET.FAULT[:SEVERITY][@START-[END]]")
+        raise FaultError(f"fault {text!r}: expected TARGET.FAULT[:SEVERITY][@START-[END]]")
     target, name = found["target"], found["name"]
     known = {m.value: m for m in Modality} | dict(sources or {})
     if target not in known:
-        raise ValueError(f"fault {text!r}: no source {target!r}; there are {', '.join(known)}")
+        raise FaultError(f"fault {text!r}: no source {target!r}; there are {', '.join(known)}")
     available = kinds(known[target])
     if name not in available:
-        raise ValueError(f"fault {text!r}: no {name!r}; {target} has {', '.join(available)}")
+        raise FaultError(f"fault {text!r}: no {name!r}; {target} has {', '.join(available)}")
     severity = int(found["severity"] or 3)
     if not 1 <= severity <= SEVERITIES:
-        raise ValueError(f"fault {text!r}: the severity is 1 to {SEVERITIES}")
+        raise FaultError(f"fault {text!r}: the severity is 1 to {SEVERITIES}")
     start = float(found["start"] or 0.0)
     end = float(found["end"]) if found["end"] else float("inf")
     if end <= start:
-        raise ValueError(f"fault {text!r}: it ends before it begins")
+        raise FaultError(f"fault {text!r}: it ends before it begins")
     return Injection(target, name, severity, start, end)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from mm_fusion_ros import config as configuration
 from mm_fusion_ros.config import ConfigError, FusionConfig
+from mm_fusion_ros.faults.injection import FaultError, parse
 from mm_fusion_ros.inference.backend import BackendError
 from mm_fusion_ros.inference.model_folder import ModelError, ModelFolder
 from mm_fusion_ros.localization.odometry import LidarOdometry
@@ -53,6 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--command", default="", metavar="TEXT", help="tell the robot this, 1 s after the start"
     )
+    parser.add_argument(
+        "--fault", action="append", default=[], metavar="FAULT", dest="faults",
+        help="make samples worse, as camera.fog:3@10s-20s: a source or modality, the fault, its "
+        "severity 1 to 5, and from when to when; repeatable",
+    )  # fmt: skip
     parser.add_argument(
         "--loops", type=positive, default=1, metavar="N",
         help="replay the bag N times, the clock jumping back each time",
@@ -107,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     """
     try:
         result, out = replayed(args)
-    except (BagError, ConfigError, ModelError, BackendError, OSError) as error:
+    except (BagError, ConfigError, ModelError, BackendError, OSError, FaultError) as error:
         print(f"mm-fusion replay: {error}", file=sys.stderr)
         return UNUSABLE
     print(summary(result, out))
@@ -118,12 +124,17 @@ def replayed(args: argparse.Namespace) -> tuple[ReplayResult, Path]:
     """Opens everything, replays, and writes the page.
 
     Raises:
-        BagError, ConfigError, ModelError, BackendError, OSError: something cannot be used.
+        BagError, ConfigError, ModelError, BackendError, FaultError, OSError: something cannot be
+            used.
     """
     remarks: list[str] = []
     with ExitStack() as stack:
         bag = stack.enter_context(BagSource(args.bag, dict(args.topic), args.base_frame))
         config = bag.config(configured(args), commanded=bool(args.command))
+        modalities = {source.name: Modality(source.modality) for source in config.sources}
+        faults = [parse(text, modalities) for text in args.faults]
+        if faults:
+            remarks.append(f"Faults were injected: {', '.join(map(str, faults))}.")
         for remark in bag.remarks:
             print(f"note: {remark}", file=sys.stderr)
         out = args.out or Path(f"replay-{args.bag.resolve().stem}")
@@ -146,7 +157,7 @@ def replayed(args: argparse.Namespace) -> tuple[ReplayResult, Path]:
         progress = stack.enter_context(progress_bar(args.bag.name))
         result = replay(
             bag, config, pipeline, out, time.perf_counter_ns,
-            command=args.command, loops=args.loops, max_ticks=args.max_frames,
+            command=args.command, faults=faults, loops=args.loops, max_ticks=args.max_frames,
             show=None if recording is None else recorder(recording),
             progress=progress, latencies=stopwatch.summary,
         )  # fmt: skip

@@ -7,14 +7,15 @@ before the next message, exactly as it would have on the robot.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from mm_fusion_ros.config import FusionConfig
+from mm_fusion_ros.faults.injection import Injection, Injector
 from mm_fusion_ros.localization.enu import LocalPlane, is_usable
 from mm_fusion_ros.outputs import FusedOutput
 from mm_fusion_ros.replay.bag import BagEvent, BagSource, BagTopic
@@ -161,6 +162,17 @@ def command_event(text: str, at_ns: int) -> BagEvent:
     return BagEvent(at_ns, source, Command(at_ns, "", source, text))
 
 
+def with_faults(events: Iterator[BagEvent], injections: Sequence[Injection]) -> Iterator[BagEvent]:
+    """The events with what the faults make of their samples."""
+    injector = Injector(injections)
+    for event in events:
+        if event.sample is None:
+            yield event
+            continue
+        for worse in injector(event.sample, event.log_ns):
+            yield replace(event, sample=worse)
+
+
 def drive(
     events: Iterator[BagEvent], fusion: Fusion
 ) -> Iterator[tuple[BagEvent, FusedOutput | None]]:
@@ -214,6 +226,7 @@ def replay(
     clock_ns: Callable[[], int],
     *,
     command: str = "",
+    faults: Sequence[Injection] = (),
     loops: int = 1,
     max_ticks: int | None = None,
     show: Callable[[Step], None] | None = None,
@@ -229,6 +242,7 @@ def replay(
         out: an existing folder.
         clock_ns: steady time [ns], for the factor only: no output depends on it.
         command: given one second after the start of each loop.
+        faults: that strike the bag's samples, anew in each loop.
         loops: how often the bag is replayed; the clock jumps back each time.
         max_ticks: stop after so many outputs.
         show: gets every step, as a recording does.
@@ -239,7 +253,7 @@ def replay(
         BagError: the bag is damaged.
         OSError: the outputs cannot be written.
     """
-    run = _Run(bag, config, fusion, loops)
+    run = _Run(bag, config, fusion, loops, faults)
     began_ns = clock_ns()
     showing_ns = 0
     with (out / OUTPUTS).open("w", encoding="utf-8", newline="\n") as stream:
@@ -281,8 +295,12 @@ def replay(
 class _Run:
     """The state of one replay."""
 
-    def __init__(self, bag: BagSource, config: FusionConfig, fusion: Fusion, loops: int) -> None:
+    def __init__(
+        self, bag: BagSource, config: FusionConfig, fusion: Fusion, loops: int,
+        faults: Sequence[Injection],
+    ) -> None:  # fmt: skip
         self._bag, self._config, self._fusion, self._loops = bag, config, fusion, loops
+        self._faults = faults
         self._fixes: list[tuple[float, float, float, float]] = []
         self._shown = Shown()
         self.trace = TraceBuilder()
@@ -301,9 +319,8 @@ class _Run:
         for loop in range(self._loops):
             self._shown.clear()
             self._fixes = []
-            events = with_command(
-                bag.events(self._config), command, bag.start_ns + COMMAND_AFTER_NS
-            )
+            recorded = with_faults(bag.events(self._config), self._faults)
+            events = with_command(recorded, command, bag.start_ns + COMMAND_AFTER_NS)
             for event, output in drive(events, self._fusion):
                 elapsed_ns = loop * length_ns + event.log_ns - bag.start_ns
                 self.covered_ns = elapsed_ns

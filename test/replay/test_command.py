@@ -107,6 +107,23 @@ def test_a_bad_configuration_ends_with_2(
     assert "sync.deadline_ms = -5" in capsys.readouterr().err
 
 
+def test_a_fault_is_injected_and_named_on_the_page(bag: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(str(bag), "--out", str(out), "--no-rerun", "--fault", "gps.absent@1s-") == 0
+    assert "gps.absent:3@1s-" in (out / "report.html").read_text(encoding="utf-8")
+    lines = (out / "outputs.jsonl").read_text(encoding="utf-8").splitlines()
+    reasons = [json.loads(line)["reliability"]["gps"]["reason"] for line in lines]
+    assert reasons[len(reasons) // 2] == "ok" and reasons[-1] == "stale"
+
+
+def test_a_fault_that_cannot_be_ends_with_2(
+    bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "out")
+    assert run(str(bag), "--out", out, "--no-rerun", "--fault", "gps.fog") == 2
+    assert "multipath" in capsys.readouterr().err
+
+
 def test_weights_that_are_not_there_end_with_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,7 @@ import synthetic_bag as made
 from fake_fusion import FakeFusion
 
 from mm_fusion_ros.config import FusionConfig
+from mm_fusion_ros.faults.injection import parse
 from mm_fusion_ros.outputs import FusedOutput
 from mm_fusion_ros.pipeline import Pipeline
 from mm_fusion_ros.replay.bag import BagError, BagSource
@@ -54,6 +55,17 @@ def test_two_replays_through_the_real_pipeline_give_the_same_bytes(tmp_path: Pat
     assert first.ticks >= 14
     assert first.digest == second.digest
     assert (tmp_path / "a" / OUTPUTS).read_bytes() == (tmp_path / "b" / OUTPUTS).read_bytes()
+
+
+def test_faults_strike_the_same_samples_again_in_each_replay(tmp_path: Path) -> None:
+    path = made.write(tmp_path / "bag", made.robot(1.5))
+    faults = [parse("lidar.drop:4@0.5s-"), parse("camera.loss:5")]
+    clean, _ = run(path, tmp_path / "clean", Pipeline)
+    first, _ = run(path, tmp_path / "a", Pipeline, faults=faults)
+    second, _ = run(path, tmp_path / "b", Pipeline, faults=faults)
+    assert first.digest == second.digest != clean.digest
+    assert first.received["camera"] < 0.8 * clean.received["camera"]
+    assert first.received["lidar"] == clean.received["lidar"]
 
 
 def test_other_input_gives_other_bytes(tmp_path: Path) -> None:
