@@ -62,8 +62,8 @@ class TrainConfig:
         default_factory=lambda: {
             "image": 1500,
             "lidar": 2200,
-            "camera": 900,
-            "fusion": 900,
+            "camera": 700,
+            "fusion": 700,
             "joint": 0,
         }
     )
