@@ -46,6 +46,7 @@ class Samples:
         colour_logits, colours: of matched detections.
         errors, sigmas: (k, 3) of assigned detections: along the ray, across it, z [m].
         assigned_logits: class logits of the same.
+        asked: how many objects these sensors could be asked for.
     """
 
     logits: list[float] = field(default_factory=list)
@@ -55,6 +56,7 @@ class Samples:
     errors: list[NDArray[np.float64]] = field(default_factory=list)
     sigmas: list[NDArray[np.float64]] = field(default_factory=list)
     assigned_logits: list[float] = field(default_factory=list)
+    asked: int = 0
 
 
 def prepare(scene: Scene) -> tuple[list[PreparedImage], PreparedScan]:
@@ -76,6 +78,7 @@ def gather(
 
     Detections on objects that these sensors cannot be asked for do not count either way.
     """
+    into.asked += int(asked.sum())
     free = np.ones(len(scene.boxes), bool)
     for item in found:
         centre = item.object.centre
@@ -175,13 +178,41 @@ def fit(samples: Samples) -> Calibration:
     )  # fmt: skip
 
 
-def calibrate(folder: Path, scenes: Path, seeds: Sequence[int]) -> dict[str, dict[str, object]]:
+def figures(samples: Samples, calibration: Calibration) -> dict[str, float]:
+    """What the manifest tells of the weights: how the answers fare that are surer than SURE.
+
+    Returns:
+        objects: asked for.
+        recall, precision: within MATCH_M and of the right class.
+        colour_right: part of the matched whose most probable colour is right.
+        position_error_m: median of the matched, in the ground plane.
+    """
+    z = calibration.class_scale * np.array(samples.logits) + calibration.class_bias
+    sure, right = z >= np.log(SURE / (1.0 - SURE)), np.array(samples.right, bool)
+    hits = int((sure & right).sum())
+    named = np.argmax(np.stack(samples.colour_logits), axis=1) == np.array(samples.colours)
+    away = np.linalg.norm(np.stack(samples.errors)[:, :2], axis=1)
+    return {
+        "objects": samples.asked,
+        "recall": round(hits / max(samples.asked, 1), 4),
+        "precision": round(hits / max(int(sure.sum()), 1), 4),
+        "colour_right": round(float(named.mean()), 4),
+        "position_error_m": round(float(np.median(away[away < MATCH_M])), 4),
+    }
+
+
+def calibrate(
+    folder: Path, scenes: Path, seeds: Sequence[int]
+) -> tuple[dict[str, dict[str, object]], dict[str, dict[str, float]]]:
     """Fits all subsets on cached validation scenes.
 
     Args:
         folder: model folder whose manifest holds no calibration yet.
         scenes: the cache.
         seeds: validation seeds.
+
+    Returns:
+        calibration, figures: of each subset; the figures are of the same scenes.
 
     Raises:
         ValueError: a seed is not a validation seed.
@@ -209,4 +240,8 @@ def calibrate(folder: Path, scenes: Path, seeds: Sequence[int]) -> dict[str, dic
             gather(found, scene, asked, gathered[subset])
             gather_positions(found, scene, asked, subset == "camera", gathered[subset])
     detector.close()
-    return {subset: asdict(fit(samples)) for subset, samples in gathered.items()}
+    fitted = {subset: fit(samples) for subset, samples in gathered.items()}
+    return (
+        {subset: asdict(calibration) for subset, calibration in fitted.items()},
+        {subset: figures(gathered[subset], fitted[subset]) for subset in SUBSETS},
+    )

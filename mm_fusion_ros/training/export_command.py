@@ -63,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
     if not args.untrained:
         seeds = list(cache.VALIDATION_SEEDS[: args.validation])
         cache.fill(args.cache, seeds, 2)
-        calibration = calibrate(args.out, args.cache, seeds)
+        calibration, figures = calibrate(args.out, args.cache, seeds)
+        provenance |= {"validation": {"scenes": len(seeds), **figures}}
         write_manifest(args.out, **fields, provenance=provenance, calibration=calibration)
     print(f"model folder: {args.out}")
     return 0

@@ -11,7 +11,7 @@ import torch
 from scenes import made_up
 
 from mm_fusion_ros.outputs import CLASSES, FusedObject
-from mm_fusion_ros.perception.decode import Detection
+from mm_fusion_ros.perception.decode import Calibration, Detection
 from mm_fusion_ros.training import cache, calibrate
 from mm_fusion_ros.training.command import steps_of
 from mm_fusion_ros.training.train import STAGES, CountingSampler, TrainConfig, Trainer, rate
@@ -142,6 +142,18 @@ def test_matching_takes_the_nearest_free_object_and_spares_what_cannot_be_seen()
     # The first of them has the object; no other is within reach of the second.
     assert len(samples.errors) == 1
     assert samples.errors[0] == pytest.approx([-0.3, 0.0, 0.0], abs=1e-5)
+
+
+def test_figures_count_sure_answers_against_what_was_asked_for() -> None:
+    samples = calibrate.Samples(
+        logits=[3.0, 2.0, 1.0, -3.0], right=[True, True, False, True],
+        colour_logits=[np.eye(9, dtype=np.float32)[i] for i in (0, 1, 2)], colours=[0, 1, 5],
+        errors=[np.array([0.3, 0.4, 9.0]), np.array([4.0, 0.0, 0.0])], asked=8,
+    )  # fmt: skip
+    assert calibrate.figures(samples, Calibration()) == {
+        "objects": 8, "recall": 0.25, "precision": 0.6667, "colour_right": 0.6667,
+        "position_error_m": 0.5,
+    }  # fmt: skip
 
 
 def test_the_ellipse_holds_what_it_says_when_errors_are_not_normal() -> None:
