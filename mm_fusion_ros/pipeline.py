@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Union, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mm_fusion_ros.config import FusionConfig
 from mm_fusion_ros.geometry import apply
@@ -75,11 +76,13 @@ class Evidence:
         prepared: validated, model-ready.
         encode: makes the feature.
         feature: under way or done; None while nobody has asked for it.
+        obstacles: the same for the obstacle grid of a scan, in base_link at its own stamp.
     """
 
     prepared: PreparedImage | PreparedScan
     encode: Callable[[], Feature]
     feature: Pending[Feature] | None = None
+    obstacles: Pending[ObstacleGrid] | None = None
 
 
 class Pipeline:
@@ -300,6 +303,9 @@ class Pipeline:
         if not self._synchronizer.is_wanted(sample.source, sample.stamp_ns):
             return
         evidence.feature = self._scheduler.submit(evidence.encode)
+        if isinstance(evidence.prepared, PreparedScan):
+            points = evidence.prepared.points
+            evidence.obstacles = self._scheduler.submit(lambda: self._grid_of(points))
         tick_ns = self._synchronizer.expected_stamp_ns()
         if isinstance(sample, CameraFrame) and tick_ns is not None:
             tick_from_base = self._motion.base_from_base(tick_ns, sample.stamp_ns)
@@ -317,7 +323,7 @@ class Pipeline:
         # Collect the features that belong to this instant; a sensor that failed is left out.
         cameras: list[CameraFeature] = []
         lidars: list[LidarFeature] = []
-        scans: list[PreparedScan] = []
+        scans: list[tuple[Evidence, Float]] = []
         used: dict[str, int] = {}
         for name, entry in due.entries.items():
             if entry.payload is None:
@@ -330,7 +336,7 @@ class Pipeline:
             elif isinstance(feature, LidarFeature):
                 lidars.append(replace(feature, tick_from_base=tick_from_base))
             if isinstance(entry.payload.prepared, PreparedScan):
-                scans.append(moved(entry.payload.prepared, tick_from_base))
+                scans.append((entry.payload, tick_from_base))
             if feature is not None or self._detector is None:
                 used[name] = entry.age_ns
 
@@ -394,18 +400,19 @@ class Pipeline:
             self._failed(self.config.sync.anchor, "fusion_failed", error)
             return NOTHING
 
-    def _obstacles(self, scans: list[PreparedScan]) -> ObstacleGrid | None:
+    def _obstacles(self, scans: list[tuple[Evidence, Float]]) -> ObstacleGrid | None:
+        """The grid of all scans at the tick; one scan at the tick has had it made already."""
         if not scans:
             return None
+        evidence, tick_from_base = scans[0]
+        if len(scans) == 1 and evidence.obstacles and np.array_equal(tick_from_base, np.eye(4)):
+            return evidence.obstacles.result()
+        clouds = []
+        for evidence, tick_from_base in scans:
+            assert isinstance(evidence.prepared, PreparedScan)
+            clouds.append(apply(tick_from_base, evidence.prepared.points[:, :3]))
+        return self._grid_of(np.concatenate(clouds))
+
+    def _grid_of(self, points: NDArray[np.floating]) -> ObstacleGrid:
         with self._stopwatch.measure("obstacles"):
-            points = np.concatenate([scan.points for scan in scans])
             return obstacle_grid(points, self.config.obstacles)
-
-
-def moved(scan: PreparedScan, tick_from_base: Float) -> PreparedScan:
-    """The scan in base_link at the tick; the scan itself where nothing moved in between."""
-    if np.array_equal(tick_from_base, np.eye(4)):
-        return scan
-    points = scan.points.copy()
-    points[:, :3] = apply(tick_from_base, points[:, :3])
-    return replace(scan, points=points)

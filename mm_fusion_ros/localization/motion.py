@@ -143,6 +143,8 @@ class MotionBuffer:
 
     def base_from_base(self, target_ns: int, source_ns: int) -> Float:
         """base(target)_from_base(source), (4, 4); the identity where odometry does not tell it."""
+        if target_ns == source_ns:
+            return np.eye(4)
         odom_from_target = self.odom_from_base(target_ns)
         odom_from_source = self.odom_from_base(source_ns)
         if odom_from_target is None or odom_from_source is None:

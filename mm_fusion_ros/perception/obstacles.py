@@ -44,7 +44,7 @@ BoolArray = NDArray[np.bool_]
 
 
 def obstacle_grid(
-    points_base: NDArray[np.float32],
+    points_base: NDArray[np.floating],
     config: ObstaclesConfig,
     sensor_xy: tuple[float, float] = (0.0, 0.0),
 ) -> ObstacleGrid:
@@ -56,7 +56,7 @@ def obstacle_grid(
     own footprint is free. All else is unknown.
 
     Args:
-        points_base: (N, 4) float32, x y z [m] in base_link, intensity; finite.
+        points_base: (N, 3 or more), x y z [m] in base_link, all finite.
         config: size and heights.
         sensor_xy: where the rays start, in base_link [m].
 
@@ -68,7 +68,7 @@ def obstacle_grid(
     ray_of_cell, range_of_cell = _cell_rays(across, config.resolution_m, sensor_xy)
     steps = STEPS_PER_RING * (int(range_of_cell.max() / RING_M) + 2)
 
-    x, y, z = (np.ascontiguousarray(points_base[:, axis]) for axis in range(3))
+    x, y, z = (np.array(points_base[:, axis], np.float32) for axis in range(3))
     # The robot's own returns are put where they are neither floor nor obstacle.
     own = np.abs(x) <= config.footprint_length_m / 2.0
     own &= np.abs(y) <= config.footprint_width_m / 2.0
