@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mm_fusion_ros import __version__
+from mm_fusion_ros.allocation import keep_freed_memory
 
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 USAGE_ERROR = 2
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
+    keep_freed_memory()
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = next((word for word in arguments if not word.startswith("-")), "")
     try:

@@ -1,7 +1,8 @@
-"""The trained network as ONNX: four graphs, split where the pipeline needs to wait.
+"""The trained network as ONNX: five graphs, split where the pipeline needs to wait.
 
 `camera_encoder` runs when an image arrives, `lidar_encoder` when a scan does; `camera_grid` and
-`fusion` run at the tick, when the ego-motion between the two is known.
+`fusion` run at the tick, when the ego-motion between the two is known; `regions` when it is known
+where the objects are.
 """
 
 from __future__ import annotations
@@ -15,26 +16,33 @@ from torch import Tensor, nn
 from mm_fusion_ros.model.blocks import StandardizedConvolution
 from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES, lift
 from mm_fusion_ros.model.fusion_net import CHANNELS, FusionNet, coverage
-from mm_fusion_ros.outputs import CLASSES
-from mm_fusion_ros.perception.grid import CELLS, LIDAR_CHANNELS, LIFT_HEIGHTS_M, RASTER, STRIDE
+from mm_fusion_ros.perception.grid import (
+    FEATURE_CELLS,
+    LIDAR_CHANNELS,
+    LIFT_ROWS,
+    RASTER,
+    STRIDE,
+)
+from mm_fusion_ros.perception.rays import RAY_CHANNELS
+from mm_fusion_ros.perception.regions import ABOUT, CROP
 
 OPSET = 17
+VARYING = {"camera_grid": "cameras", "regions": "objects"}
+"""Graphs that take any number of something along the first axis."""
 IMAGE_HEIGHT, IMAGE_WIDTH = 288, 384
 
 
 class CameraEncoderGraph(nn.Module):
-    """image (1, 288, 384, 3) uint8 RGB -> features (1, F + 2, 72, 96), colours (1, 9, 72, 96)."""
+    """image (1, 288, 384, 3) uint8 RGB, rays (1, R, 72, 96) -> features (1, F + 2, 72, 96)."""
 
     def __init__(self, net: FusionNet) -> None:
         super().__init__()
-        self.encoder, self.head = net.camera_encoder, net.image_head
+        self.encoder = net.camera_encoder
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """See the class; colours are log-probabilities."""
-        pixels = image.permute(0, 3, 1, 2).float()
-        features = self.encoder(pixels)
-        said = self.head(features[:, :IMAGE_FEATURES], pixels)
-        return features, torch.log_softmax(said[:, len(CLASSES) :], dim=1)
+    def forward(self, image: Tensor, rays: Tensor) -> Tensor:
+        """See the class."""
+        features: Tensor = self.encoder(image.permute(0, 3, 1, 2).float(), rays)
+        return features
 
 
 def total(images: Tensor) -> Tensor:
@@ -86,6 +94,19 @@ class FusionGraph(nn.Module):
         return self.head(fused), share
 
 
+class RegionsGraph(nn.Module):
+    """crops (n, CROP, CROP, 3) uint8 RGB, about (n, A) -> log-probabilities of each crop."""
+
+    def __init__(self, net: FusionNet) -> None:
+        super().__init__()
+        self.head = net.region_head
+
+    def forward(self, crops: Tensor, about: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        classes, colours = self.head(crops.permute(0, 3, 1, 2).float(), about)
+        return classes, colours
+
+
 def bake(module: nn.Module) -> nn.Module:
     """A copy in which standardised convolutions are plain ones with the weights they act with."""
     module = copy.deepcopy(module)
@@ -110,22 +131,26 @@ def bake(module: nn.Module) -> nn.Module:
 
 def graphs(net: FusionNet) -> dict[str, tuple[nn.Module, dict[str, Tensor], list[str]]]:
     """Each graph's module, example inputs by name, and output names."""
-    rows = len(LIFT_HEIGHTS_M) * CELLS
-    features = torch.zeros(1, IMAGE_FEATURES + 2, IMAGE_HEIGHT // STRIDE, IMAGE_WIDTH // STRIDE)
-    grid = torch.zeros(1, CHANNELS, CELLS, CELLS)
+    rows, cells = LIFT_ROWS, FEATURE_CELLS
+    shape = (IMAGE_HEIGHT // STRIDE, IMAGE_WIDTH // STRIDE)
+    features = torch.zeros(1, IMAGE_FEATURES + 2, *shape)
+    grid = torch.zeros(1, CHANNELS, cells, cells)
     return {
         "camera_encoder": (
             CameraEncoderGraph(net),
-            {"image": torch.zeros(1, IMAGE_HEIGHT, IMAGE_WIDTH, 3, dtype=torch.uint8)},
-            ["features", "colours"],
+            {
+                "image": torch.zeros(1, IMAGE_HEIGHT, IMAGE_WIDTH, 3, dtype=torch.uint8),
+                "rays": torch.zeros(1, RAY_CHANNELS, *shape),
+            },
+            ["features"],
         ),
         "camera_grid": (
             CameraGridGraph(net),
             {
                 "features": features,
-                "sampling": torch.zeros(1, rows, CELLS, 2),
-                "log_depth": torch.zeros(1, rows, CELLS),
-                "valid": torch.zeros(1, rows, CELLS),
+                "sampling": torch.zeros(1, rows, cells, 2),
+                "log_depth": torch.zeros(1, rows, cells),
+                "valid": torch.zeros(1, rows, cells),
             },
             ["grid", "covered", "answer"],
         ),
@@ -139,21 +164,31 @@ def graphs(net: FusionNet) -> dict[str, tuple[nn.Module, dict[str, Tensor], list
             {
                 "camera": grid,
                 "lidar": grid.clone(),
-                "present": torch.ones(1, 2, CELLS, CELLS),
+                "present": torch.ones(1, 2, cells, cells),
             },
             ["output", "share"],
+        ),
+        "regions": (
+            RegionsGraph(net),
+            {
+                "crops": torch.zeros(1, CROP, CROP, 3, dtype=torch.uint8),
+                "about": torch.zeros(1, ABOUT),
+            },
+            ["classes", "colours"],
         ),
     }
 
 
 def export(net: FusionNet, folder: Path) -> list[Path]:
-    """Writes the four graphs into `folder` and returns their paths."""
+    """Writes the graphs into `folder` and returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, (module, inputs, outputs) in graphs(net.eval()).items():
         path = folder / f"{name}.onnx"
-        # Any number of cameras: only this graph has an axis that varies.
-        axes = {key: {0: "cameras"} for key in inputs} if name == "camera_grid" else None
+        axis = VARYING.get(name)
+        # What is made of any number of images is one grid; of any number of crops, as many answers.
+        varying = (*inputs, *outputs) if name == "regions" else tuple(inputs)
+        axes = {key: {0: axis} for key in varying} if axis else None
         torch.onnx.export(
             bake(module).eval(),
             tuple(inputs.values()),

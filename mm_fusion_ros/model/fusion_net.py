@@ -15,10 +15,11 @@ from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES, CameraEncoder, C
 from mm_fusion_ros.model.encoders.lidar import LidarEncoder
 from mm_fusion_ros.model.fusion.masked import MaskedFusion
 from mm_fusion_ros.model.heads import DetectionHead, ImageHead
-from mm_fusion_ros.perception.grid import CELLS, LIFT_HEIGHTS_M
+from mm_fusion_ros.model.region_head import RegionHead
+from mm_fusion_ros.perception.grid import FEATURE_CELLS, LIFT_POINTS_M
 
-CHANNELS = 32
-FUSED_CHANNELS = 32
+CHANNELS = 48
+FUSED_CHANNELS = 48
 
 
 @dataclass
@@ -27,12 +28,14 @@ class CameraBatch:
 
     Attributes:
         image: (N, 3, 288, 384) float, RGB 0..255.
-        sampling, log_depth, valid: (N, heights * CELLS, CELLS[, 2]), from `lift_geometry`.
+        rays: (N, RAY_CHANNELS, 72, 96), from `ray_planes`.
+        sampling, log_depth, valid: (N, LIFT_ROWS, FEATURE_CELLS[, 2]), from `lift_geometry`.
         sample: (N,) int64, which sample of the batch each image belongs to.
         batch: number of samples.
     """
 
     image: Tensor
+    rays: Tensor
     sampling: Tensor
     log_depth: Tensor
     valid: Tensor
@@ -41,9 +44,9 @@ class CameraBatch:
 
 
 def coverage(valid: Tensor) -> Tensor:
-    """(N, heights * CELLS, CELLS) to (N, 1, CELLS, CELLS): 1 where any height is seen."""
-    heights = valid.reshape(valid.shape[0], len(LIFT_HEIGHTS_M), CELLS, CELLS)
-    return heights.amax(dim=1, keepdim=True)
+    """Cells of which any point is seen, as (N, 1, FEATURE_CELLS, FEATURE_CELLS) of 0 and 1."""
+    points = valid.reshape(valid.shape[0], len(LIFT_POINTS_M), FEATURE_CELLS, FEATURE_CELLS)
+    return points.amax(dim=1, keepdim=True)
 
 
 class FusionNet(nn.Module):
@@ -59,10 +62,11 @@ class FusionNet(nn.Module):
         self.camera_head = DetectionHead(CHANNELS)
         self.lidar_head = DetectionHead(CHANNELS)
         self.fused_head = DetectionHead(FUSED_CHANNELS)
+        self.region_head = RegionHead()
 
     def camera(self, batch: CameraBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Grid features, which cells are covered, and the image features they came from."""
-        features = self.camera_encoder(batch.image)
+        features = self.camera_encoder(batch.image, batch.rays)
         lifted = lift(features, batch.sampling, batch.log_depth, batch.valid)
         seen = coverage(batch.valid)
         # Mean over the cameras that see a cell.
@@ -85,7 +89,7 @@ class FusionNet(nn.Module):
 
 
 def present_map(covered: Tensor, has_camera: Tensor, has_lidar: Tensor) -> Tensor:
-    """(B, 2, CELLS, CELLS) from the camera's coverage and (B,) flags."""
+    """(B, 2, FEATURE_CELLS, FEATURE_CELLS) from the camera's coverage and (B,) flags."""
     camera = covered * has_camera.view(-1, 1, 1, 1)
     lidar = torch.ones_like(covered) * has_lidar.view(-1, 1, 1, 1)
     return torch.cat([camera, lidar], dim=1)

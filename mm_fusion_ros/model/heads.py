@@ -10,65 +10,54 @@ from torch import Tensor, nn
 from mm_fusion_ros.model.blocks import convolution
 from mm_fusion_ros.outputs import CLASSES, COLOURS
 from mm_fusion_ros.perception import maps
-from mm_fusion_ros.perception.grid import STRIDE
+from mm_fusion_ros.perception.grid import CELLS, FEATURE_CELLS
 
-COLOUR_CHANNELS = 48
+FINER = CELLS // FEATURE_CELLS
+HEAD_CHANNELS = 64
 IMAGE_CHANNELS = len(CLASSES) + len(COLOURS)
 
 
 class ImageHead(nn.Module):
-    """What stands at each pixel: class logits, then colour logits.
+    """What stands at each pixel: class logits, then colour logits; used in training alone.
 
-    The classes teach the features; they are linear, so that the features themselves must tell
-    classes apart, where the picture is sharp, and not only after they were sampled onto the grid.
-    The colours are also read at run time (`perception.colour`). What colour a thing has depends on
-    the light, so they are judged from the pixels too: as they are, and against the mean of the
-    image, which takes most of the light's own colour away (grey world).
+    It is linear, so that the features themselves must tell classes and colours apart, where the
+    picture is sharp, and not only after they were sampled onto the grid.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.classes = nn.Conv2d(channels, len(CLASSES), 1)
-        self.colours = nn.Sequential(
-            nn.Conv2d(channels + 6, COLOUR_CHANNELS, 1), nn.ReLU(inplace=True),
-            nn.Conv2d(COLOUR_CHANNELS, COLOUR_CHANNELS, 1), nn.ReLU(inplace=True),
-            nn.Conv2d(COLOUR_CHANNELS, len(COLOURS), 1),
-        )  # fmt: skip
-        assert self.classes.bias is not None
-        nn.init.constant_(self.classes.bias, -math.log(99.0))
+        self.output = nn.Conv2d(channels, IMAGE_CHANNELS, 1)
+        with torch.no_grad():
+            bias = self.output.bias
+            assert bias is not None
+            bias.zero_()
+            bias[: len(CLASSES)] = -math.log(99.0)
 
-    def forward(self, features: Tensor, image: Tensor) -> Tensor:
-        """Class logits, then colour logits.
-
-        Args:
-            features: (N, channels, h, w).
-            image: (N, 3, STRIDE h, STRIDE w) float, RGB 0..255.
-
-        Returns:
-            (N, IMAGE_CHANNELS, h, w).
-        """
-        # Logarithms: a light of another strength or colour adds a constant to each channel.
-        pixels = torch.log(nn.functional.avg_pool2d(image, STRIDE) + 8.0) - 4.0
-        relative = pixels - pixels.mean(dim=(2, 3), keepdim=True)
-        colours = self.colours(torch.cat([features, pixels, relative], dim=1))
-        return torch.cat([self.classes(features), colours], dim=1)
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, channels, h, w) to (N, IMAGE_CHANNELS, h, w)."""
+        result: Tensor = self.output(features)
+        return result
 
 
 class DetectionHead(nn.Module):
-    """Every modality has one, and so has the fusion; the layout is `perception.maps`."""
+    """Every modality has one, and so has the fusion; the layout is `perception.maps`.
+
+    Each feature cell answers for the fine cells within it (sub-pixel convolution, Shi et al.,
+    2016): as fine as before, at a quarter of the work.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.shared = convolution(channels, channels, kernel=1)
-        self.output = nn.Conv2d(channels, maps.CHANNELS, 1)
+        self.shared = convolution(channels, HEAD_CHANNELS, kernel=1)
+        self.output = nn.Conv2d(HEAD_CHANNELS, maps.CHANNELS * FINER**2, 1)
         with torch.no_grad():
             bias = self.output.bias
             assert bias is not None
             bias.zero_()
             # Objects are rare: start every class at a probability of one in a hundred.
-            bias[maps.CLASS] = -math.log(99.0)
+            bias[maps.CLASS.start * FINER**2 : maps.CLASS.stop * FINER**2] = -math.log(99.0)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, channels, CELLS, CELLS) to (B, maps.CHANNELS, CELLS, CELLS)."""
-        result: Tensor = self.output(self.shared(features))
-        return result
+        """(B, channels, FEATURE_CELLS, FEATURE_CELLS) to (B, maps.CHANNELS, CELLS, CELLS)."""
+        fine = self.output(self.shared(features))
+        return nn.functional.pixel_shuffle(fine, FINER)

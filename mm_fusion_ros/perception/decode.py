@@ -23,25 +23,49 @@ class Calibration:
     """Corrections found on the validation scenes, for one subset of sensors.
 
     Attributes:
-        class_scale, class_bias: probability = sigmoid(scale * logit + bias) (Platt, 1999).
-        colour_temperature: divides the colour logits (Guo et al., 2017).
+        class_scale, class_bias: probability of a class on the grid = sigmoid(scale * logit + bias)
+            (Platt, 1999).
+        final_scale, final_bias: the same, once the images were looked at too.
+        look_weight: how much the images' word on the class counts; 0 is not at all.
+        colour_weights: what multiplies the colour logits of the grid and of the images.
+        class_prior, colour_prior: how often the region head sees each, so that what it says can be
+            taken as evidence; empty for all alike.
         variance_scale: multiplies the variances along the ray, across it and of z.
         unknown_below: a colour less probable than this is "unknown".
     """
 
     class_scale: float = 1.0
     class_bias: float = 0.0
-    colour_temperature: float = 1.0
+    final_scale: float = 1.0
+    final_bias: float = 0.0
+    look_weight: float = 1.0
+    colour_weights: tuple[float, float] = (1.0, 1.0)
+    class_prior: tuple[float, ...] = ()
+    colour_prior: tuple[float, ...] = ()
     variance_scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
     unknown_below: float = 0.2
 
     @classmethod
     def from_dict(cls, content: Mapping[str, object]) -> Calibration:
         """From a manifest's entry; unknown keys raise TypeError."""
-        values = dict(content)
-        if "variance_scale" in values:
-            values["variance_scale"] = tuple(values["variance_scale"])  # type: ignore[arg-type]
+        values = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in content.items()
+        }
         return cls(**values)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What one image says of one object.
+
+    Attributes:
+        classes: (classes + 1,) log-probabilities, the last "none of these".
+        colours: (colours,) log-probabilities.
+    """
+
+    classes: NDArray[np.float32]
+    colours: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,17 +73,19 @@ class Detection:
     """One object with the cell it was read from and what calibration needs.
 
     Attributes:
-        logit: raw class logit.
-        colour_logits: (colours,) raw.
+        class_logits: (classes,) raw, of the cell.
+        colour_logits: (colours,) raw, of the cell.
         cell: indices along x and y.
         log_variance: (3,) raw: along the ray, across it, z.
+        looks: what each camera says of it, by source; see `perception.second_look`.
     """
 
     object: FusedObject
-    logit: float
+    class_logits: NDArray[np.float32]
     colour_logits: NDArray[np.float32]
     cell: tuple[int, int]
     log_variance: NDArray[np.float32] = field(default_factory=lambda: np.zeros(3, np.float32))
+    looks: Mapping[str, Look] = field(default_factory=dict)
 
 
 def sigmoid(logit: float) -> float:
@@ -69,13 +95,13 @@ def sigmoid(logit: float) -> float:
 
 def softmax(logits: NDArray[np.floating]) -> NDArray[np.floating]:
     """Probabilities over the last axis."""
-    shifted = np.exp(logits - logits.max())
-    return shifted / shifted.sum()  # type: ignore[no-any-return]
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return shifted / shifted.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]
 
 
 def name_colour(logits: NDArray[np.floating], calibration: Calibration) -> tuple[str, float]:
     """The most probable colour and its probability; "unknown" and 0 where none stands out."""
-    probabilities = softmax(logits / calibration.colour_temperature)
+    probabilities = softmax(logits)
     best = int(np.argmax(probabilities))
     probability = float(probabilities[best])
     if probability < calibration.unknown_below:
@@ -147,7 +173,9 @@ def decode(
         size = np.exp(np.clip(column[maps.SIZE], -3.0, 3.0)).astype(np.float64)
         if _too_near(found, x, y, float(min(size[0], size[1]))):
             continue
-        colour, colour_probability = name_colour(column[maps.COLOUR], calibration)
+        colour, colour_probability = name_colour(
+            column[maps.COLOUR] * calibration.colour_weights[0], calibration
+        )
         sine, cosine = column[maps.YAW]
         item = FusedObject(
             track_id=-1,
@@ -166,7 +194,7 @@ def decode(
         found.append(
             Detection(
                 item,
-                float(column[kind]),
+                column[maps.CLASS].copy(),
                 column[maps.COLOUR].copy(),
                 (int(ix), int(iy)),
                 column[maps.LOG_VARIANCE].copy(),

@@ -15,20 +15,31 @@ from mm_fusion_ros.inference.backends import BACKENDS
 from mm_fusion_ros.inference.model_folder import ModelFolder
 from mm_fusion_ros.outputs import FusedObject
 from mm_fusion_ros.perception import maps
-from mm_fusion_ros.perception.colour import read_colours
 from mm_fusion_ros.perception.decode import (
     LOG_VARIANCE_RANGE,
     Calibration,
     Detection,
+    Look,
     decode,
-    name_colour,
 )
-from mm_fusion_ros.perception.grid import CELLS, LiftGeometry, lift_geometry, rasterize
+from mm_fusion_ros.perception.grid import (
+    CELLS,
+    FEATURE_CELLS,
+    LiftGeometry,
+    lift_geometry,
+    rasterize,
+)
+from mm_fusion_ros.perception.rays import ray_planes
+from mm_fusion_ros.perception.regions import boxes_of, cut
+from mm_fusion_ros.perception.second_look import look_shares, settled
 from mm_fusion_ros.samples import Float
 from mm_fusion_ros.sensors.camera import PreparedImage
 from mm_fusion_ros.sensors.lidar import PreparedScan
 
-GRAPHS = ("camera_encoder", "camera_grid", "lidar_encoder", "fusion")
+GRAPHS = ("camera_encoder", "camera_grid", "lidar_encoder", "fusion", "regions")
+FIRST_LOOK = 0.3
+"""What the grid gives less than this part of the wanted probability, no image can mend."""
+FINER = CELLS // FEATURE_CELLS
 Array = NDArray[np.float32]
 
 
@@ -39,14 +50,12 @@ class CameraFeature:
     Attributes:
         features: (1, F + 2, 72, 96) float32, from `camera_encoder`; the last two are log-depth
             and its log-scale.
-        colours: (1, colours, 72, 96) float32, log-probabilities.
         image: what was encoded; its `base_from_camera` is at the image's own stamp.
         tick_from_base: (4, 4), base_link at the image's stamp to base_link at the tick.
     """
 
     source: str
     features: Array
-    colours: Array
     image: PreparedImage
     tick_from_base: Float = field(default_factory=lambda: np.eye(4))
 
@@ -56,7 +65,8 @@ class LidarFeature:
     """One encoded scan.
 
     Attributes:
-        grid, answer: (1, channels, CELLS, CELLS) float32, from `lidar_encoder`.
+        grid: (1, channels, FEATURE_CELLS, FEATURE_CELLS) float32, from `lidar_encoder`.
+        answer: (1, maps.CHANNELS, CELLS, CELLS) float32, what the lidar alone says.
         scan: what was encoded, in base_link at the scan's own stamp.
         tick_from_base: (4, 4), base_link at the scan's stamp to base_link at the tick.
     """
@@ -74,8 +84,9 @@ class PlacedCameras:
 
     Attributes:
         lifts: source name to where its image lies.
-        grid, answer: (1, channels, CELLS, CELLS) float32, from `camera_grid`.
-        covered: (1, 1, CELLS, CELLS) float32, 1 where any image sees the cell.
+        grid: (1, channels, FEATURE_CELLS, FEATURE_CELLS) float32, from `camera_grid`.
+        covered: (1, 1, FEATURE_CELLS, FEATURE_CELLS) float32, 1 where any image sees the cell.
+        answer: (1, maps.CHANNELS, CELLS, CELLS) float32, what the cameras alone say.
     """
 
     lifts: Mapping[str, LiftGeometry]
@@ -94,7 +105,7 @@ class Detections:
             without any, over the cells.
         aleatoric_m2: source name to the mean position variance [m^2] that it alone predicts
             where the objects are; absent without objects.
-        raw: the detections with their uncalibrated logits, as calibration needs them.
+        raw: the detections with the evidence that they were settled by.
     """
 
     objects: tuple[FusedObject, ...]
@@ -104,35 +115,6 @@ class Detections:
 
 
 NOTHING = Detections((), {}, {})
-
-
-def coloured(
-    found: Sequence[Detection], cameras: Sequence[CameraFeature], calibration: Calibration
-) -> list[Detection]:
-    """The detections with what the images say of their colours added to what the grid says."""
-    if not cameras or not found:
-        return list(found)
-    centres = [item.object.centre for item in found]
-    heights = [float(item.object.size[2]) for item in found]
-    logits = np.stack([item.colour_logits for item in found])
-    for camera in cameras:
-        image = camera.image
-        logits = logits + read_colours(
-            camera.colours[0],
-            camera.features[0, -2],
-            image.intrinsics,
-            camera.tick_from_base @ image.base_from_camera,
-            image.valid,
-            image.image.shape[0] // camera.colours.shape[2],
-            centres,
-            heights,
-        )
-    result = []
-    for item, row in zip(found, logits, strict=True):
-        colour, probability = name_colour(row, calibration)
-        seen = replace(item.object, colour=colour, colour_probability=probability)
-        result.append(replace(item, object=seen, colour_logits=row))
-    return result
 
 
 class Detector:
@@ -156,7 +138,7 @@ class Detector:
             for subset in ("camera", "lidar", "both")
         }
         features = self._graphs["camera_grid"].outputs["grid"].shape
-        self._empty = np.zeros((1, int(features[1] or 0), CELLS, CELLS), np.float32)
+        self._empty = np.zeros((1, int(features[1] or 0), FEATURE_CELLS, FEATURE_CELLS), np.float32)
 
     def close(self) -> None:
         """Frees the networks."""
@@ -165,8 +147,12 @@ class Detector:
 
     def encode_camera(self, image: PreparedImage, source: str = "camera") -> CameraFeature:
         """Runs the camera encoder; needs neither the tick nor any other sensor."""
-        result = self._graphs["camera_encoder"].infer({"image": image.image[None]})
-        return CameraFeature(source, result["features"], result["colours"], image)
+        height, width = image.image.shape[:2]
+        rays = ray_planes(image.intrinsics, image.base_from_camera, (width, height))
+        result = self._graphs["camera_encoder"].infer(
+            {"image": image.image[None], "rays": rays[None]}
+        )
+        return CameraFeature(source, result["features"], image)
 
     def encode_lidar(self, scan: PreparedScan, source: str = "lidar") -> LidarFeature:
         """Rasterises the points and runs the lidar encoder."""
@@ -188,7 +174,7 @@ class Detector:
         """
         if not cameras and not lidars:
             return NOTHING
-        present = np.zeros((1, 2, CELLS, CELLS), np.float32)
+        present = np.zeros((1, 2, FEATURE_CELLS, FEATURE_CELLS), np.float32)
         camera_grid = lidar_grid = self._empty
         answers: dict[str, Array] = {}
         lifts: Mapping[str, LiftGeometry] = {}
@@ -210,13 +196,16 @@ class Detector:
         found = decode(
             fused["output"][0],
             calibration,
-            self._config.score_threshold,
+            FIRST_LOOK * self._config.score_threshold,
             self._config.max_objects,
         )
-        found = coloured(found, cameras, calibration)
+        found = [settled(item, calibration) for item in self._look(found, cameras)]
+        least = self._config.score_threshold
+        found = [item for item in found if item.object.class_probability >= least]
+        found.sort(key=lambda item: -item.object.class_probability)
         share = fused["share"][0]
         objects = tuple(
-            replace(item.object, support=self._support(share, item.cell, lifts, lidars))
+            replace(item.object, support=self._support(item, share, calibration, lifts, lidars))
             for item in found
         )
         return Detections(
@@ -251,6 +240,25 @@ class Detector:
         lifts = {camera.source: lift for camera, lift in zip(cameras, geometry, strict=True)}
         return PlacedCameras(lifts, result["grid"], result["covered"], result["answer"])
 
+    def _look(
+        self, found: Sequence[Detection], cameras: Sequence[CameraFeature]
+    ) -> list[Detection]:
+        """The detections with what each image shows where they are."""
+        looks: list[dict[str, Look]] = [{} for _ in found]
+        boxes = boxes_of([item.object for item in found])
+        for camera in cameras:
+            image = camera.image
+            base_from_camera = camera.tick_from_base @ image.base_from_camera
+            regions = cut(image.image, image.intrinsics, base_from_camera, image.valid, boxes)
+            if not len(regions.rows):
+                continue
+            said = self._graphs["regions"].infer({"crops": regions.crops, "about": regions.about})
+            for row, classes, colours in zip(
+                regions.rows, said["classes"], said["colours"], strict=True
+            ):
+                looks[row][camera.source] = Look(classes, colours)
+        return [replace(item, looks=seen) for item, seen in zip(found, looks, strict=True)]
+
     def _merge(self, lidars: Sequence[LidarFeature]) -> LidarFeature:
         """One feature for all lidars; only several, or a scan of another instant, cost a run."""
         first = lidars[0]
@@ -264,15 +272,29 @@ class Detector:
         return self.encode_lidar(replace(first.scan, points=np.concatenate(clouds)), first.source)
 
     def _support(
-        self, share: Array, cell: tuple[int, int],
+        self, item: Detection, share: Array, calibration: Calibration,
         lifts: Mapping[str, LiftGeometry], lidars: Sequence[LidarFeature],
     ) -> dict[str, float]:  # fmt: skip
-        """Each source's part in one cell: the modality's, divided among those that see it."""
-        heights = {name: lift.valid.reshape(-1, CELLS, CELLS) for name, lift in lifts.items()}
-        seeing = [name for name, valid in heights.items() if valid[:, cell[0], cell[1]].any()]
-        by_camera, by_lidar = (float(value) for value in share[:, cell[0], cell[1]])
-        support = {name: by_camera / len(seeing) for name in seeing}
-        support.update(self._by_points(by_lidar, lidars))
+        """Each source's part in one object: half for where it is, half for what it is.
+
+        Where it is, is said by its cell, in which a modality's share is divided among the sources
+        that see it. What it is, is said by the cell as well, and by the second look.
+        """
+        x, y = (index // FINER for index in item.cell)
+        points = {
+            name: lift.valid.reshape(-1, FEATURE_CELLS, FEATURE_CELLS)
+            for name, lift in lifts.items()
+        }
+        seeing = [name for name, valid in points.items() if valid[:, x, y].any()]
+        by_camera, by_lidar = (float(value) for value in share[:, x, y])
+        where = {name: by_camera / len(seeing) for name in seeing}
+        where.update(self._by_points(by_lidar, lidars))
+        looks = look_shares(item, calibration)
+        left = 0.5 + 0.5 * (1.0 - sum(looks.values()))
+        support = {
+            name: left * where.get(name, 0.0) + 0.5 * looks.get(name, 0.0)
+            for name in {**where, **looks}
+        }
         return {name: value for name, value in support.items() if value > 0.0}
 
     @staticmethod

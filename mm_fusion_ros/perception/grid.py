@@ -1,8 +1,9 @@
 """The bird's-eye grid: where its cells are, how points fill it, where cameras see it.
 
 The grid is square, centred on base_link and aligned with it: the first array axis runs along x
-(forward), the second along y (left), and index 0 is the most negative end. All modalities meet on
-the *cells*; the lidar is rasterised finer, because small objects need it.
+(forward), the second along y (left), and index 0 is the most negative end. The lidar is rasterised
+finely, because small objects need it; the modalities meet on a coarse grid of features, where
+convolutions are cheap; the answer is twice as fine again, four cells out of each coarse one.
 """
 
 from __future__ import annotations
@@ -20,14 +21,21 @@ EXTENT_M = 40.0
 RASTER = 256
 """Cells along an edge of the lidar raster (0.3125 m each)."""
 CELLS = 128
-"""Cells along an edge of the feature and output grid (0.625 m each)."""
+"""Cells along an edge of the output maps (0.625 m each)."""
+FEATURE_CELLS = 64
+"""Cells along an edge of the grid of features on which the modalities meet (1.25 m each)."""
 CELL_M = 2.0 * EXTENT_M / CELLS
 HEIGHT_EDGES_M = (-0.4, 0.15, 0.4, 0.7, 1.0, 1.4, 1.8, 2.4, 4.0)
 """Edges of the height slices above base_link."""
 LIDAR_CHANNELS = len(HEIGHT_EDGES_M) - 1 + 4
 """Slices, then highest and lowest point, mean intensity and density."""
-LIFT_HEIGHTS_M = (0.3, 1.1)
-"""Heights above base_link at which the cells are projected into the images."""
+LIFT_POINTS_M = (
+    (-0.3125, -0.3125, 0.4), (-0.3125, 0.3125, 0.4), (0.3125, -0.3125, 0.4), (0.3125, 0.3125, 0.4),
+    (0.0, 0.0, 1.2),
+)  # fmt: skip
+"""Where images are sampled for a feature cell: x y from its centre, z above base_link. What is
+small stands low, and would be missed between the centres of two cells."""
+LIFT_ROWS = len(LIFT_POINTS_M) * FEATURE_CELLS
 STRIDE = 4
 """Image pixels along an edge of each cell of the image features."""
 NEAREST_M = 0.3
@@ -36,9 +44,9 @@ NEAREST_M = 0.3
 _DENSITY = np.log1p(np.arange(64, dtype=np.float32)) / np.float32(np.log(64.0))
 
 
-def cell_centres() -> NDArray[np.float32]:
-    """(CELLS,) coordinate of each cell's centre along an axis [m]."""
-    return ((np.arange(CELLS) + 0.5) * CELL_M - EXTENT_M).astype(np.float32)
+def cell_centres(cells: int = CELLS) -> NDArray[np.float32]:
+    """(cells,) coordinate of each cell's centre along an axis [m]."""
+    return ((np.arange(cells) + 0.5) * (2.0 * EXTENT_M / cells) - EXTENT_M).astype(np.float32)
 
 
 def rasterize(points: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -82,13 +90,13 @@ def rasterize(points: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, eq=False)
 class LiftGeometry:
-    """Where one camera sees the cells: heights stacked along the first axis.
+    """Where one camera sees the feature cells: `LIFT_POINTS_M` stacked along the first axis.
 
     Attributes:
-        sampling: (len(LIFT_HEIGHTS_M) * CELLS, CELLS, 2) float32, x y in -1..1 over the image, as
+        sampling: (LIFT_ROWS, FEATURE_CELLS, 2) float32, x y in -1..1 over the image, as
             `grid_sample` (align_corners=False) takes them; 2 (outside) where not seen.
-        log_depth: (len(LIFT_HEIGHTS_M) * CELLS, CELLS) float32, natural log of the depth [m].
-        valid: (len(LIFT_HEIGHTS_M) * CELLS, CELLS) float32, 1 where the camera sees the cell.
+        log_depth: (LIFT_ROWS, FEATURE_CELLS) float32, natural log of the depth [m].
+        valid: (LIFT_ROWS, FEATURE_CELLS) float32, 1 where the camera sees the point.
     """
 
     sampling: NDArray[np.float32]
@@ -97,10 +105,11 @@ class LiftGeometry:
 
 
 def _cell_points() -> NDArray[np.float32]:
-    centres = cell_centres()
-    heights = np.asarray(LIFT_HEIGHTS_M, dtype=np.float32)
-    z, x, y = np.meshgrid(heights, centres, centres, indexing="ij")
-    return np.stack([x, y, z], axis=-1).reshape(-1, 3)
+    centres = cell_centres(FEATURE_CELLS)
+    x, y = np.meshgrid(centres, centres, indexing="ij")
+    middle = np.stack([x, y, np.zeros_like(x)], axis=-1)
+    offsets = np.asarray(LIFT_POINTS_M, dtype=np.float32)
+    return (middle + offsets[:, None, None]).reshape(-1, 3)
 
 
 _CELL_POINTS = _cell_points()
@@ -131,9 +140,8 @@ def lift_geometry(
     valid = (depth > NEAREST_M) & (u > x0 - 0.5) & (u < x1 - 0.5) & (v > y0 - 0.5) & (v < y1 - 0.5)
     sampling = np.stack([(u + 0.5) * (2.0 / width) - 1.0, (v + 0.5) * (2.0 / height) - 1.0], -1)
     sampling[~valid] = 2.0
-    rows = len(LIFT_HEIGHTS_M) * CELLS
     return LiftGeometry(
-        sampling.reshape(rows, CELLS, 2).astype(np.float32),
-        np.log(safe).reshape(rows, CELLS),
-        valid.reshape(rows, CELLS).astype(np.float32),
+        sampling.reshape(LIFT_ROWS, FEATURE_CELLS, 2).astype(np.float32),
+        np.log(safe).reshape(LIFT_ROWS, FEATURE_CELLS),
+        valid.reshape(LIFT_ROWS, FEATURE_CELLS).astype(np.float32),
     )

@@ -14,7 +14,11 @@ from rclpy.context import Context
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
+from mm_fusion_ros.allocation import keep_freed_memory
+
 LONGEST_WAIT_S = 0.5
+KEPT_BYTES = 64 << 20
+"""Freed memory that a node keeps for its next message: about what one tick needs."""
 # Set in the environment of a child process, it ends the child with its parent.
 END_WITH_PARENT = "MM_FUSION_END_WITH_PARENT"
 PR_SET_PDEATHSIG = 1
@@ -58,6 +62,7 @@ def run_node(make: Callable[[], Any], args: Sequence[str] | None, choice: str = 
         args: command line; None takes the process's.
         choice: the executor by name; empty takes the node's parameter `executor`.
     """
+    keep_freed_memory(KEPT_BYTES)
     if os.environ.get(END_WITH_PARENT) and sys.platform.startswith("linux"):
         # Even when the parent is killed and cannot end its children itself.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ from torch.utils.data import Dataset
 from mm_fusion_ros.geometry import apply, inverse, planar, project
 from mm_fusion_ros.model.fusion_net import CameraBatch
 from mm_fusion_ros.outputs import CLASSES
-from mm_fusion_ros.perception.grid import CELLS, LIFT_HEIGHTS_M, STRIDE, lift_geometry, rasterize
+from mm_fusion_ros.perception.grid import FEATURE_CELLS, LIFT_ROWS, STRIDE, lift_geometry, rasterize
+from mm_fusion_ros.perception.rays import RAY_CHANNELS, ray_planes
 from mm_fusion_ros.training import cache
 from mm_fusion_ros.training.cache import Scene
 from mm_fusion_ros.training.losses import TargetBatch
+from mm_fusion_ros.training.proposals import Proposals, propose
 from mm_fusion_ros.training.targets import Targets, draw, draw_image
 
 SUBSETS = ("camera", "lidar", "both")
@@ -42,12 +44,14 @@ class Needs:
 
     Attributes:
         images: with what they are taught.
+        regions: pieces of them, with what they are taught.
         grid: where the images lie on the grid.
         raster: the lidar's.
         subsets: of sensors, whose targets are drawn on the grid.
     """
 
     images: bool = True
+    regions: bool = False
     grid: bool = True
     raster: bool = True
     subsets: tuple[str, ...] = SUBSETS
@@ -62,6 +66,7 @@ class Item:
     """One sample, as arrays; shapes as in `CameraBatch` and `Targets` without the batch axis."""
 
     images: NDArray[np.uint8]
+    rays: NDArray[np.float32]
     sampling: NDArray[np.float32]
     log_depth: NDArray[np.float32]
     valid: NDArray[np.float32]
@@ -70,6 +75,7 @@ class Item:
     image_colour: NDArray[np.int64]
     image_weight: NDArray[np.float32]
     raster: NDArray[np.float32]
+    regions: Proposals
     targets: dict[str, Targets]
 
 
@@ -155,23 +161,33 @@ def image_colours(scene: Scene) -> tuple[NDArray[np.int64], NDArray[np.float32]]
     return colour.astype(np.int64), weight
 
 
-def prepare(scene: Scene, needs: Needs = EVERYTHING) -> Item:
-    """Network inputs and targets of a scene."""
+def without_images(scene: Scene) -> Scene:
+    """The same, as if it had no cameras."""
+    return replace(
+        scene, images=scene.images[:0], intrinsics=scene.intrinsics[:0],
+        base_from_camera=scene.base_from_camera[:0], seen=scene.seen[:, :0], under=scene.under[:0],
+    )  # fmt: skip
+
+
+def prepare(scene: Scene, needs: Needs, rng: np.random.Generator) -> Item:
+    """Network inputs and targets of a scene; `rng` draws the proposals."""
+    by_camera = np.asarray(scene.seen.any(axis=1))
+    regions = propose(scene, rng) if needs.regions else Proposals.none()
+    scene = scene if needs.images else without_images(scene)
     size = (scene.images.shape[2], scene.images.shape[1])
     shape = (size[1] // STRIDE, size[0] // STRIDE)
     region = (0.0, 0.0, float(size[0]), float(size[1]))
     placed = list(zip(scene.intrinsics, scene.base_from_camera, strict=True))
     lifts = [lift_geometry(*camera, region, size) for camera in placed if needs.grid]
     by_lidar = scene.lidar_points >= cache.LIDAR_MIN_POINTS
-    by_camera = np.asarray(scene.seen.any(axis=1))
     asked = {"camera": by_camera, "lidar": by_lidar, "both": by_camera | by_lidar}
-    rows = len(LIFT_HEIGHTS_M) * CELLS
     colour, weight = image_colours(scene)
     return Item(
         images=scene.images,
-        sampling=_stack([lift.sampling for lift in lifts], (rows, CELLS, 2)),
-        log_depth=_stack([lift.log_depth for lift in lifts], (rows, CELLS)),
-        valid=_stack([lift.valid for lift in lifts], (rows, CELLS)),
+        rays=_stack([ray_planes(*camera, size) for camera in placed], (RAY_CHANNELS, *shape)),
+        sampling=_stack([lift.sampling for lift in lifts], (LIFT_ROWS, FEATURE_CELLS, 2)),
+        log_depth=_stack([lift.log_depth for lift in lifts], (LIFT_ROWS, FEATURE_CELLS)),
+        valid=_stack([lift.valid for lift in lifts], (LIFT_ROWS, FEATURE_CELLS)),
         image_depth=_stack([image_depth(scene.points, *camera, size) for camera in placed], shape),
         image_heat=_stack(
             [
@@ -183,6 +199,7 @@ def prepare(scene: Scene, needs: Needs = EVERYTHING) -> Item:
         image_colour=colour,
         image_weight=weight,
         raster=rasterize(scene.points) if needs.raster else np.zeros((0, 0, 0), np.float32),
+        regions=regions,
         targets={
             name: draw(scene.boxes, scene.class_index, scene.colour_index, asked[name])
             for name in needs.subsets
@@ -208,9 +225,19 @@ class SceneDataset(Dataset[Item]):
     def __getitem__(self, key: int) -> Item:
         # The sampler counts on past the length, so that every epoch draws other augmentations.
         rng = np.random.default_rng([self.seed, key])
-        cameras = None if self.needs.images else 0
+        cameras = None if self.needs.images or self.needs.regions else 0
         scene = cache.load(self.paths[key % len(self.paths)], cameras)
-        return prepare(augment(scene, self.options, rng), self.needs)
+        return prepare(augment(scene, self.options, rng), self.needs, rng)
+
+
+@dataclass
+class RegionBatch:
+    """`Proposals` of all samples, as tensors: any number along the first axis."""
+
+    crops: Tensor
+    about: Tensor
+    class_index: Tensor
+    colour_index: Tensor
 
 
 @dataclass
@@ -223,6 +250,7 @@ class Batch:
     image_colour: Tensor
     image_weight: Tensor
     raster: Tensor
+    regions: RegionBatch
     targets: dict[str, TargetBatch]
 
 
@@ -239,6 +267,7 @@ def collate(items: Sequence[Item]) -> Batch:
     counts = torch.tensor([len(item.images) for item in items])
     cameras = CameraBatch(
         image=images,
+        rays=joined("rays"),
         sampling=joined("sampling"),
         log_depth=joined("log_depth"),
         valid=joined("valid"),
@@ -261,5 +290,11 @@ def collate(items: Sequence[Item]) -> Batch:
         joined("image_colour"),
         joined("image_weight"),
         stack([item.raster for item in items]),
+        RegionBatch(
+            *[
+                torch.from_numpy(np.concatenate([getattr(item.regions, name) for item in items]))
+                for name in ("crops", "about", "class_index", "colour_index")
+            ]
+        ),
         targets,
     )

@@ -135,3 +135,29 @@ def image_losses(
     cross_entropy = torch.nn.functional.cross_entropy(output[:, classes:], colour, reduction="none")
     named = (cross_entropy * weight).sum() / weight.sum().clamp(min=1e-3)
     return focal(output[:, :classes], heat), named
+
+
+def region_losses(
+    classes: Tensor, colours: Tensor, class_index: Tensor, colour_index: Tensor
+) -> dict[str, Tensor]:
+    """What the region head is taught.
+
+    Args:
+        classes: (n, classes + 1), colours: (n, colours), log-probabilities from `RegionHead`.
+        class_index: (n,), the last for "none of these".
+        colour_index: (n,), -1 where nothing is to be named.
+
+    Returns:
+        cross-entropies by name, and their sum as "total".
+    """
+    named = colour_index >= 0
+    by_colour = (
+        torch.nn.functional.nll_loss(colours, colour_index.clamp(min=0), reduction="none")
+        * named.float()
+    )
+    terms = {
+        "region_class": torch.nn.functional.nll_loss(classes, class_index),
+        "region_colour": by_colour.sum() / named.sum().clamp(min=1),
+    }
+    terms["total"] = terms["region_class"] + terms["region_colour"]
+    return terms

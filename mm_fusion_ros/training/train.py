@@ -35,12 +35,14 @@ from mm_fusion_ros.training.losses import (
     depth_loss,
     detection_loss,
     image_losses,
+    region_losses,
 )
 
-STAGES = ("image", "lidar", "camera", "fusion", "joint")
+STAGES = ("image", "lidar", "regions", "camera", "fusion", "joint")
 NEEDS = {
     "image": Needs(grid=False, raster=False, subsets=()),
     "lidar": Needs(images=False, grid=False, subsets=("lidar",)),
+    "regions": Needs(images=False, regions=True, grid=False, raster=False, subsets=()),
     "camera": Needs(raster=False, subsets=("camera",)),
     "fusion": EVERYTHING,
     "joint": EVERYTHING,
@@ -60,10 +62,11 @@ class TrainConfig:
     batch: int = 8
     steps: dict[str, int] = field(
         default_factory=lambda: {
-            "image": 1500,
-            "lidar": 2200,
-            "camera": 700,
-            "fusion": 700,
+            "image": 2000,
+            "lidar": 2400,
+            "regions": 3000,
+            "camera": 1500,
+            "fusion": 1500,
             "joint": 0,
         }
     )
@@ -71,6 +74,7 @@ class TrainConfig:
         default_factory=lambda: {
             "image": 2e-3,
             "lidar": 2e-3,
+            "regions": 2e-3,
             "camera": 2e-3,
             "fusion": 2e-3,
             "joint": 5e-4,
@@ -105,6 +109,7 @@ def trained_modules(net: FusionNet, stage: str) -> list[nn.Module]:
     parts: dict[str, list[nn.Module]] = {
         "image": [net.camera_encoder, net.image_head],
         "lidar": [net.lidar_encoder, net.lidar_head],
+        "regions": [net.region_head],
         "camera": [net.camera_grid, net.camera_head],
         "fusion": [net.fusion, net.fused_head],
         "joint": [net],
@@ -129,9 +134,14 @@ def stage_loss(
     if stage == "lidar":
         return detection_loss(net.lidar_head(net.lidar(batch.raster)), batch.targets["lidar"])
     if stage == "image":
-        terms = image_terms(net, net.camera_encoder(batch.cameras.image), batch)
+        features = net.camera_encoder(batch.cameras.image, batch.cameras.rays)
+        terms = image_terms(net, features, batch)
         terms["total"] = terms["in_image"]
         return terms
+    if stage == "regions":
+        regions = batch.regions
+        classes, colours = net.region_head(regions.crops, regions.about)
+        return region_losses(classes, colours, regions.class_index, regions.colour_index)
     if stage == "camera":
         grid, _, _ = net.camera(batch.cameras)
         return detection_loss(net.camera_head(grid), batch.targets["camera"])
@@ -155,7 +165,7 @@ def stage_loss(
 def image_terms(net: FusionNet, features: Tensor, batch: Batch) -> dict[str, Tensor]:
     """What the image features are taught before they are lifted; "in_image" is the weighted sum."""
     depth = depth_loss(features, batch.image_depth)
-    said = net.image_head(features[:, :IMAGE_FEATURES], batch.cameras.image)
+    said = net.image_head(features[:, :IMAGE_FEATURES])
     heat, colour = image_losses(said, batch.image_heat, batch.image_colour, batch.image_weight)
     in_image = DEPTH_WEIGHT * depth + IMAGE_WEIGHT * (heat + colour)
     return {"depth": depth, "image_heat": heat, "image_colour": colour, "in_image": in_image}
@@ -337,10 +347,16 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     last = torch.channels_last
     cameras = batch.cameras
     cameras.image = cameras.image.to(device).float().contiguous(memory_format=last)
-    for name in ("sampling", "log_depth", "valid", "sample"):
+    for name in ("rays", "sampling", "log_depth", "valid", "sample"):
         setattr(cameras, name, getattr(cameras, name).to(device))
     for name in ("image_depth", "image_heat", "image_colour", "image_weight"):
         setattr(batch, name, getattr(batch, name).to(device))
+    regions = batch.regions
+    regions.crops = (
+        regions.crops.permute(0, 3, 1, 2).to(device).float().contiguous(memory_format=last)
+    )
+    for name in ("about", "class_index", "colour_index"):
+        setattr(regions, name, getattr(regions, name).to(device))
     batch.raster = batch.raster.to(device).contiguous(memory_format=last)
     batch.targets = {
         subset: TargetBatch(

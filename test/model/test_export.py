@@ -12,12 +12,15 @@ import torch
 from mm_fusion_ros.config import PerceptionConfig
 from mm_fusion_ros.inference.model_folder import ModelFolder
 from mm_fusion_ros.model.export import bake
-from mm_fusion_ros.model.fusion_net import CameraBatch, FusionNet, present_map
+from mm_fusion_ros.model.fusion_net import CHANNELS, CameraBatch, FusionNet, present_map
 from mm_fusion_ros.perception.detector import GRAPHS, Detector
-from mm_fusion_ros.perception.grid import CELLS, lift_geometry, rasterize
+from mm_fusion_ros.perception.grid import FEATURE_CELLS, lift_geometry, rasterize
+from mm_fusion_ros.perception.rays import ray_planes
+from mm_fusion_ros.perception.regions import ABOUT, CROP
 
 OPTICAL = np.array([[0, 0, 1, 0.2], [-1, 0, 0, 0.1], [0, -1, 0, 1.2], [0, 0, 0, 1.0]])
 K = np.array([[190.0, 0.0, 191.5], [0.0, 190.0, 143.5], [0.0, 0.0, 1.0]])
+SHAPE = (1, CHANNELS, FEATURE_CELLS, FEATURE_CELLS)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,7 @@ def test_the_graphs_agree_with_the_network_for_two_cameras_and_a_lidar(
     turned = np.diag([-1.0, -1.0, 1.0, 1.0]) @ OPTICAL  # a second camera, looking back
     region = (0.0, 0.0, 384.0, 288.0)
     lifts = [lift_geometry(K, pose, region, (384, 288)) for pose in (OPTICAL, turned)]
+    rays = np.stack([ray_planes(K, pose, (384, 288)) for pose in (OPTICAL, turned)])
     points = rng.uniform((-30, -30, 0, 0), (30, 30, 2, 1), (5000, 4)).astype(np.float32)
     raster = rasterize(points)[None]
     geometry = {
@@ -50,6 +54,7 @@ def test_the_graphs_agree_with_the_network_for_two_cameras_and_a_lidar(
     with torch.no_grad():
         batch = CameraBatch(
             torch.from_numpy(images).permute(0, 3, 1, 2).float(),
+            torch.from_numpy(rays),
             *[torch.from_numpy(geometry[n]) for n in ("sampling", "log_depth", "valid")],
             sample=torch.zeros(2, dtype=torch.int64),
             batch=1,
@@ -60,10 +65,10 @@ def test_the_graphs_agree_with_the_network_for_two_cameras_and_a_lidar(
         output, share = net.fuse(grid, lidar, present)
 
     graphs = detector._graphs
-    answers = [graphs["camera_encoder"].infer({"image": im[None]}) for im in images]
-    encoded = [answer["features"] for answer in answers]
-    colours = np.concatenate([answer["colours"] for answer in answers])
-    assert np.exp(colours).sum(axis=1) == pytest.approx(1.0, abs=1e-4)
+    encoded = [
+        graphs["camera_encoder"].infer({"image": image[None], "rays": looks[None]})["features"]
+        for image, looks in zip(images, rays, strict=True)
+    ]
     assert np.concatenate(encoded) == pytest.approx(features.numpy(), abs=2e-4)
     camera = graphs["camera_grid"].infer({"features": np.concatenate(encoded), **geometry})
     assert camera["grid"] == pytest.approx(grid.numpy(), abs=2e-3)
@@ -77,21 +82,34 @@ def test_the_graphs_agree_with_the_network_for_two_cameras_and_a_lidar(
     assert fused["share"] == pytest.approx(share.numpy(), abs=1e-3)
 
 
-def test_baking_keeps_what_a_module_computes(net: FusionNet) -> None:
-    x = torch.randn(1, 32, CELLS, CELLS)
+def test_crops_are_judged_alike_however_many_there_are(net: FusionNet, detector: Detector) -> None:
+    rng = np.random.default_rng(4)
+    crops = rng.integers(0, 255, (5, CROP, CROP, 3), dtype=np.uint8)
+    about = rng.normal(size=(5, ABOUT)).astype(np.float32)
+    said = detector._graphs["regions"].infer({"crops": crops, "about": about})
     with torch.no_grad():
-        baked = bake(net.fusion)(x, x, torch.ones(1, 2, CELLS, CELLS))[0]
-        assert torch.allclose(baked, net.fusion(x, x, torch.ones(1, 2, CELLS, CELLS))[0], atol=1e-4)
+        pixels = torch.from_numpy(crops).permute(0, 3, 1, 2).float()
+        classes, colours = net.region_head(pixels, torch.from_numpy(about))
+    assert said["classes"] == pytest.approx(classes.numpy(), abs=1e-3)
+    assert said["colours"] == pytest.approx(colours.numpy(), abs=1e-3)
+    assert np.exp(said["classes"]).sum(axis=1) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_baking_keeps_what_a_module_computes(net: FusionNet) -> None:
+    x, present = torch.randn(SHAPE), torch.ones(1, 2, *SHAPE[2:])
+    with torch.no_grad():
+        baked = bake(net.fusion)(x, x, present)[0]
+        assert torch.allclose(baked, net.fusion(x, x, present)[0], atol=1e-4)
 
 
 def test_a_missing_modality_has_a_share_of_exactly_zero_and_changes_nothing(
     net: FusionNet,
 ) -> None:
-    lidar, present = torch.randn(1, 32, CELLS, CELLS), torch.ones(1, 2, CELLS, CELLS)
+    lidar, present = torch.randn(SHAPE), torch.ones(1, 2, *SHAPE[2:])
     present[:, 0] = 0.0
     with torch.no_grad():
-        one, share = net.fuse(torch.randn(1, 32, CELLS, CELLS), lidar, present)
-        other, _ = net.fuse(torch.zeros(1, 32, CELLS, CELLS), lidar, present)
+        one, share = net.fuse(torch.randn(SHAPE), lidar, present)
+        other, _ = net.fuse(torch.zeros(SHAPE), lidar, present)
     assert (share[:, 0] == 0.0).all() and (share[:, 1] == 1.0).all()
     assert torch.equal(one, other)
 

@@ -31,7 +31,7 @@ class Placer:
 
 def feature(source: str, tick_from_base: Float | None = None) -> CameraFeature:
     pose = np.eye(4) if tick_from_base is None else tick_from_base
-    return CameraFeature(source, EMPTY, EMPTY, IMAGE, pose)
+    return CameraFeature(source, EMPTY, IMAGE, pose)
 
 
 def offer(ahead: LiftAhead, source: str, stamp_ns: int, pose: Float | None = None) -> None:

@@ -11,6 +11,7 @@ from scenes import made_up
 from mm_fusion_ros.geometry import apply, inverse, project
 from mm_fusion_ros.training import cache
 from mm_fusion_ros.training.dataset import (
+    EVERYTHING,
     PLAIN,
     Augmentation,
     SceneDataset,
@@ -79,7 +80,8 @@ def test_a_subset_is_asked_only_for_what_it_can_see() -> None:
     scene.seen[0] = True
     scene.lidar_points[:] = 0
     scene.lidar_points[1] = 9
-    targets = prepare(augment(scene, PLAIN, np.random.default_rng(0))).targets
+    rng = np.random.default_rng(0)
+    targets = prepare(augment(scene, PLAIN, rng), EVERYTHING, rng).targets
     assert {name: t.count for name, t in targets.items()} == {"camera": 1, "lidar": 1, "both": 2}
 
 
@@ -95,10 +97,12 @@ def test_each_object_counts_by_the_root_of_its_area_in_the_image() -> None:
 
 
 def test_what_is_not_needed_is_not_prepared(tmp_path: Path) -> None:
-    cache.save(made_up(5), cache.path_of(tmp_path, 5))
+    cache.save(made_up(5, objects=20), cache.path_of(tmp_path, 5))
     for stage, needs in NEEDS.items():
         item = SceneDataset(tmp_path, [5], PLAIN, needs=needs)[0]
         assert bool(item.images.size) == needs.images, stage
+        assert bool(item.rays.size) == needs.images, stage
+        assert bool(item.regions.crops.size) == needs.regions, stage
         assert bool(item.sampling.size) == needs.grid, stage
         assert bool(item.raster.size) == needs.raster, stage
         assert tuple(item.targets) == needs.subsets, stage

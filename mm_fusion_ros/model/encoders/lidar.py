@@ -13,9 +13,11 @@ class LidarEncoder(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.stem = convolution(LIDAR_CHANNELS, channels, stride=2)
-        self.pyramid = Pyramid((channels, 48, 96), (0, 2, 2))
+        self.stem = nn.Sequential(
+            convolution(LIDAR_CHANNELS, 24, stride=2), convolution(24, channels, stride=2)
+        )
+        self.pyramid = Pyramid((channels, 96), (1, 2))
 
     def forward(self, raster: Tensor) -> Tensor:
-        """(B, LIDAR_CHANNELS, RASTER, RASTER) to (B, channels, CELLS, CELLS)."""
+        """(B, LIDAR_CHANNELS, RASTER, RASTER) to (B, channels, FEATURE_CELLS, FEATURE_CELLS)."""
         return self.pyramid(self.stem(raster))  # type: ignore[no-any-return]
