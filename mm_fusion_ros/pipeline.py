@@ -39,6 +39,7 @@ from mm_fusion_ros.perception.detector import (
     PlacedCameras,
 )
 from mm_fusion_ros.perception.obstacles import obstacle_grid
+from mm_fusion_ros.perception.seen_points import seen_points
 from mm_fusion_ros.perception.tracking import Tracker
 from mm_fusion_ros.reliability.gate import Gate
 from mm_fusion_ros.samples import (
@@ -369,7 +370,7 @@ class Pipeline:
             reliability=reliability,
             pose=pose,
             target=target,
-            obstacles=self._obstacles(scans),
+            obstacles=self._obstacles(scans, cameras),
             by_deadline=due.by_deadline,
         )
 
@@ -400,8 +401,15 @@ class Pipeline:
             self._failed(self.config.sync.anchor, "fusion_failed", error)
             return NOTHING
 
-    def _obstacles(self, scans: list[tuple[Evidence, Float]]) -> ObstacleGrid | None:
-        """The grid of all scans at the tick; one scan at the tick has had it made already."""
+    def _obstacles(
+        self, scans: list[tuple[Evidence, Float]], cameras: list[CameraFeature]
+    ) -> ObstacleGrid | None:
+        """The grid of all scans at the tick; one scan at the tick has had it made already.
+
+        Without a scan, what the images show takes its place.
+        """
+        if not scans and cameras:
+            return self._grid_of(np.concatenate([self._seen_by(camera) for camera in cameras]))
         if not scans:
             return None
         evidence, tick_from_base = scans[0]
@@ -412,6 +420,12 @@ class Pipeline:
             assert isinstance(evidence.prepared, PreparedScan)
             clouds.append(apply(tick_from_base, evidence.prepared.points[:, :3]))
         return self._grid_of(np.concatenate(clouds))
+
+    @staticmethod
+    def _seen_by(camera: CameraFeature) -> Float:
+        image = camera.image
+        base_from_camera = camera.tick_from_base @ image.base_from_camera
+        return seen_points(camera.features[0], image.intrinsics, base_from_camera, image.valid)
 
     def _grid_of(self, points: NDArray[np.floating]) -> ObstacleGrid:
         with self._stopwatch.measure("obstacles"):

@@ -23,6 +23,7 @@ from typing import Any
 import cv2
 from rich.progress import track
 
+from mm_fusion_ros.allocation import keep_freed_memory
 from mm_fusion_ros.config import CameraConfig, LidarConfig, PerceptionConfig
 from mm_fusion_ros.evaluation.protocol import Protocol
 from mm_fusion_ros.evaluation.records import (
@@ -188,6 +189,7 @@ def _begin(make_examiner: Callable[[], Examine]) -> None:
     """Prepares a process for `_run`."""
     global _examine  # noqa: PLW0603 - one examiner for each process is the point
     cv2.setNumThreads(1)
+    keep_freed_memory()
     _examine = make_examiner()
 
 

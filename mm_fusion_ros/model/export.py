@@ -15,7 +15,13 @@ from torch import Tensor, nn
 
 from mm_fusion_ros.model.blocks import StandardizedConvolution
 from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES, lift
-from mm_fusion_ros.model.fusion_net import CHANNELS, FusionNet, coverage
+from mm_fusion_ros.model.fusion_net import (
+    CAMERA_FEATURES,
+    LIDAR_FEATURES,
+    FusionNet,
+    coverage,
+)
+from mm_fusion_ros.perception import maps
 from mm_fusion_ros.perception.grid import (
     FEATURE_CELLS,
     LIDAR_CHANNELS,
@@ -82,16 +88,18 @@ class LidarEncoderGraph(nn.Module):
 
 
 class FusionGraph(nn.Module):
-    """Grid features of both and where each is present -> output maps, shares."""
+    """Features, presence and own answers of both modalities -> output maps, shares."""
 
     def __init__(self, net: FusionNet) -> None:
         super().__init__()
-        self.fusion, self.head = net.fusion, net.fused_head
+        self.fusion = net.fusion
 
-    def forward(self, camera: Tensor, lidar: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, camera: Tensor, lidar: Tensor, present: Tensor, by_camera: Tensor, by_lidar: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """See the class."""
-        fused, share = self.fusion(camera, lidar, present)
-        return self.head(fused), share
+        output, share = self.fusion(camera, lidar, present, by_camera, by_lidar)
+        return output, share
 
 
 class RegionsGraph(nn.Module):
@@ -134,7 +142,8 @@ def graphs(net: FusionNet) -> dict[str, tuple[nn.Module, dict[str, Tensor], list
     rows, cells = LIFT_ROWS, FEATURE_CELLS
     shape = (IMAGE_HEIGHT // STRIDE, IMAGE_WIDTH // STRIDE)
     features = torch.zeros(1, IMAGE_FEATURES + 2, *shape)
-    grid = torch.zeros(1, CHANNELS, cells, cells)
+    camera = torch.zeros(1, CAMERA_FEATURES, cells, cells)
+    lidar = torch.zeros(1, LIDAR_FEATURES, cells, cells)
     return {
         "camera_encoder": (
             CameraEncoderGraph(net),
@@ -162,9 +171,11 @@ def graphs(net: FusionNet) -> dict[str, tuple[nn.Module, dict[str, Tensor], list
         "fusion": (
             FusionGraph(net),
             {
-                "camera": grid,
-                "lidar": grid.clone(),
+                "camera": camera,
+                "lidar": lidar,
                 "present": torch.ones(1, 2, cells, cells),
+                "by_camera": torch.zeros(1, maps.PACKED, cells, cells),
+                "by_lidar": torch.zeros(1, maps.PACKED, cells, cells),
             },
             ["output", "share"],
         ),

@@ -18,8 +18,7 @@ from mm_fusion_ros.model.heads import DetectionHead, ImageHead
 from mm_fusion_ros.model.region_head import RegionHead
 from mm_fusion_ros.perception.grid import FEATURE_CELLS, LIFT_POINTS_M
 
-CHANNELS = 48
-FUSED_CHANNELS = 48
+CAMERA_FEATURES, LIDAR_FEATURES, FUSED_FEATURES = 48, 96, 96
 
 
 @dataclass
@@ -50,18 +49,17 @@ def coverage(valid: Tensor) -> Tensor:
 
 
 class FusionNet(nn.Module):
-    """Camera and lidar encoders, the fusion, and a head for each."""
+    """Camera and lidar encoders with a head each, the fusion, and the second look."""
 
     def __init__(self) -> None:
         super().__init__()
         self.camera_encoder = CameraEncoder()
-        self.camera_grid = CameraGrid(CHANNELS)
-        self.lidar_encoder = LidarEncoder(CHANNELS)
-        self.fusion = MaskedFusion(CHANNELS, FUSED_CHANNELS)
+        self.camera_grid = CameraGrid(CAMERA_FEATURES)
+        self.lidar_encoder = LidarEncoder(LIDAR_FEATURES)
+        self.fusion = MaskedFusion(CAMERA_FEATURES, LIDAR_FEATURES, FUSED_FEATURES)
         self.image_head = ImageHead(IMAGE_FEATURES)
-        self.camera_head = DetectionHead(CHANNELS)
-        self.lidar_head = DetectionHead(CHANNELS)
-        self.fused_head = DetectionHead(FUSED_CHANNELS)
+        self.camera_head = DetectionHead(CAMERA_FEATURES)
+        self.lidar_head = DetectionHead(LIDAR_FEATURES)
         self.region_head = RegionHead()
 
     def camera(self, batch: CameraBatch) -> tuple[Tensor, Tensor, Tensor]:
@@ -78,14 +76,15 @@ class FusionNet(nn.Module):
         return grid, count.clamp(max=1.0), features
 
     def lidar(self, raster: Tensor) -> Tensor:
-        """Grid features of (B, LIDAR_CHANNELS, RASTER, RASTER)."""
+        """Grid features of (B, channels, RASTER, RASTER), from `rasterize`."""
         features: Tensor = self.lidar_encoder(raster)
         return features
 
     def fuse(self, camera: Tensor, lidar: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Output maps and shares; see `MaskedFusion`."""
-        fused, share = self.fusion(camera, lidar, present)
-        return self.fused_head(fused), share
+        by_camera, by_lidar = self.camera_head(camera), self.lidar_head(lidar)
+        output, share = self.fusion(camera, lidar, present, by_camera, by_lidar)
+        return output, share
 
 
 def present_map(covered: Tensor, has_camera: Tensor, has_lidar: Tensor) -> Tensor:

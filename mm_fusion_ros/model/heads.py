@@ -10,10 +10,8 @@ from torch import Tensor, nn
 from mm_fusion_ros.model.blocks import convolution
 from mm_fusion_ros.outputs import CLASSES, COLOURS
 from mm_fusion_ros.perception import maps
-from mm_fusion_ros.perception.grid import CELLS, FEATURE_CELLS
 
-FINER = CELLS // FEATURE_CELLS
-HEAD_CHANNELS = 64
+HEAD_CHANNELS = 96
 IMAGE_CHANNELS = len(CLASSES) + len(COLOURS)
 
 
@@ -43,21 +41,22 @@ class DetectionHead(nn.Module):
     """Every modality has one, and so has the fusion; the layout is `perception.maps`.
 
     Each feature cell answers for the fine cells within it (sub-pixel convolution, Shi et al.,
-    2016): as fine as before, at a quarter of the work.
+    2016): as fine as if all were computed there, at a quarter of the work. The answers stay packed
+    as `maps` describes it, which only training needs to undo for all of them.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.shared = convolution(channels, HEAD_CHANNELS, kernel=1)
-        self.output = nn.Conv2d(HEAD_CHANNELS, maps.CHANNELS * FINER**2, 1)
+        self.output = nn.Conv2d(HEAD_CHANNELS, maps.PACKED, 1)
         with torch.no_grad():
             bias = self.output.bias
             assert bias is not None
             bias.zero_()
             # Objects are rare: start every class at a probability of one in a hundred.
-            bias[maps.CLASS.start * FINER**2 : maps.CLASS.stop * FINER**2] = -math.log(99.0)
+            bias[maps.packed(maps.CLASS)] = -math.log(99.0)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, channels, FEATURE_CELLS, FEATURE_CELLS) to (B, maps.CHANNELS, CELLS, CELLS)."""
-        fine = self.output(self.shared(features))
-        return nn.functional.pixel_shuffle(fine, FINER)
+        """(B, channels, h, w) to (B, maps.PACKED, h, w), FEATURE_CELLS to an edge."""
+        result: Tensor = self.output(self.shared(features))
+        return result

@@ -153,7 +153,7 @@ def decode(
     """Objects in one set of maps, most probable first.
 
     Args:
-        output: (maps.CHANNELS, CELLS, CELLS).
+        output: (maps.PACKED, FEATURE_CELLS, FEATURE_CELLS).
         calibration: of the sensors that made it.
         score_threshold: least calibrated class probability.
         max_objects: at most so many.
@@ -166,8 +166,9 @@ def decode(
     scale = np.asarray(calibration.variance_scale)
     found: list[Detection] = []
     # At most a few hundred peaks, not cells.
-    for kind, ix, iy in peaks(output[maps.CLASS], float(logit), 4 * max_objects):
-        column = output[:, ix, iy]
+    heat = maps.spread(output, maps.CLASS)
+    for kind, ix, iy in peaks(heat, float(logit), 4 * max_objects):
+        column = maps.column(output, int(ix), int(iy))
         offset = np.clip(column[maps.OFFSET], -3.0 * CELL_M, 3.0 * CELL_M)
         x, y = float(centres[ix] + offset[0]), float(centres[iy] + offset[1])
         size = np.exp(np.clip(column[maps.SIZE], -3.0, 3.0)).astype(np.float64)

@@ -23,7 +23,6 @@ from mm_fusion_ros.perception.decode import (
     decode,
 )
 from mm_fusion_ros.perception.grid import (
-    CELLS,
     FEATURE_CELLS,
     LiftGeometry,
     lift_geometry,
@@ -39,7 +38,6 @@ from mm_fusion_ros.sensors.lidar import PreparedScan
 GRAPHS = ("camera_encoder", "camera_grid", "lidar_encoder", "fusion", "regions")
 FIRST_LOOK = 0.3
 """What the grid gives less than this part of the wanted probability, no image can mend."""
-FINER = CELLS // FEATURE_CELLS
 Array = NDArray[np.float32]
 
 
@@ -66,7 +64,7 @@ class LidarFeature:
 
     Attributes:
         grid: (1, channels, FEATURE_CELLS, FEATURE_CELLS) float32, from `lidar_encoder`.
-        answer: (1, maps.CHANNELS, CELLS, CELLS) float32, what the lidar alone says.
+        answer: (1, maps.PACKED, FEATURE_CELLS, FEATURE_CELLS) float32, what the lidar alone says.
         scan: what was encoded, in base_link at the scan's own stamp.
         tick_from_base: (4, 4), base_link at the scan's stamp to base_link at the tick.
     """
@@ -86,7 +84,7 @@ class PlacedCameras:
         lifts: source name to where its image lies.
         grid: (1, channels, FEATURE_CELLS, FEATURE_CELLS) float32, from `camera_grid`.
         covered: (1, 1, FEATURE_CELLS, FEATURE_CELLS) float32, 1 where any image sees the cell.
-        answer: (1, maps.CHANNELS, CELLS, CELLS) float32, what the cameras alone say.
+        answer: (1, maps.PACKED, FEATURE_CELLS, FEATURE_CELLS) float32, what the cameras alone say.
     """
 
     lifts: Mapping[str, LiftGeometry]
@@ -137,8 +135,11 @@ class Detector:
             subset: Calibration.from_dict(folder.manifest.calibration.get(subset, {}))
             for subset in ("camera", "lidar", "both")
         }
-        features = self._graphs["camera_grid"].outputs["grid"].shape
-        self._empty = np.zeros((1, int(features[1] or 0), FEATURE_CELLS, FEATURE_CELLS), np.float32)
+        # What stands in for a modality that is not there.
+        self._empty = {
+            name: np.zeros([int(size or 1) for size in spec.shape], np.float32)
+            for name, spec in self._graphs["fusion"].inputs.items()
+        }
 
     def close(self) -> None:
         """Frees the networks."""
@@ -174,23 +175,22 @@ class Detector:
         """
         if not cameras and not lidars:
             return NOTHING
-        present = np.zeros((1, 2, FEATURE_CELLS, FEATURE_CELLS), np.float32)
-        camera_grid = lidar_grid = self._empty
+        present = self._empty["present"].copy()
+        feeds = dict(self._empty, present=present)
         answers: dict[str, Array] = {}
         lifts: Mapping[str, LiftGeometry] = {}
         if cameras:
             placed = placed or self.place(cameras)
             lifts = placed.lifts
-            camera_grid, answers["camera"] = placed.grid, placed.answer
+            feeds["camera"], answers["camera"] = placed.grid, placed.answer
             present[:, :1] = placed.covered
         if lidars:
             merged = self._merge(lidars)
-            lidar_grid, answers["lidar"] = merged.grid, merged.answer
+            feeds["lidar"], answers["lidar"] = merged.grid, merged.answer
             present[:, 1:] = 1.0
+        feeds |= {f"by_{name}": answer for name, answer in answers.items()}
 
-        fused = self._graphs["fusion"].infer(
-            {"camera": camera_grid, "lidar": lidar_grid, "present": present}
-        )
+        fused = self._graphs["fusion"].infer(feeds)
         subset = "both" if cameras and lidars else "camera" if cameras else "lidar"
         calibration = self._calibration[subset]
         found = decode(
@@ -280,7 +280,7 @@ class Detector:
         Where it is, is said by its cell, in which a modality's share is divided among the sources
         that see it. What it is, is said by the cell as well, and by the second look.
         """
-        x, y = (index // FINER for index in item.cell)
+        x, y = (index // maps.FINER for index in item.cell)
         points = {
             name: lift.valid.reshape(-1, FEATURE_CELLS, FEATURE_CELLS)
             for name, lift in lifts.items()
@@ -331,12 +331,12 @@ class Detector:
         """What each modality alone predicts for its variance at the objects found."""
         if not found:
             return {}
-        cells = np.array([item.cell for item in found])
         result: dict[str, float] = {}
         sources = {"camera": [c.source for c in cameras], "lidar": [s.source for s in lidars]}
         for name, of_kind in sources.items():
             if name in answers:
-                log_variance = answers[name][0, maps.LOG_VARIANCE][:2, cells[:, 0], cells[:, 1]]
+                said = [maps.column(answers[name][0], *item.cell) for item in found]
+                log_variance = np.stack(said)[:, maps.LOG_VARIANCE][:, :2]
                 variance = float(np.exp(np.clip(log_variance, *LOG_VARIANCE_RANGE)).mean())
                 result.update(dict.fromkeys(of_kind, variance))
         return result

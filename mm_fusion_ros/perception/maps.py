@@ -1,12 +1,18 @@
 """The layout of the networks' output maps: which channels mean what.
 
 Shared by the heads (torch), the losses and the decoder (numpy), so that none can drift.
-All maps lie on the cells of `perception.grid`.
+All maps lie on the cells of `perception.grid`. Networks give them *packed*: on the grid of
+features, with the fine cells within each feature cell side by side along the channel axis. Of most
+maps only a few cells are ever read, so nobody has to spread them all out.
 """
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mm_fusion_ros.outputs import CLASSES, COLOURS
+from mm_fusion_ros.perception.grid import CELLS, FEATURE_CELLS
 
 CLASS = slice(0, len(CLASSES))
 """Logits of "an object of this class has its centre here"."""
@@ -23,3 +29,31 @@ YAW = slice(SIZE.stop, SIZE.stop + 2)
 LOG_VARIANCE = slice(YAW.stop, YAW.stop + 3)
 """Natural log of the variance of the centre [m^2]: along the ray, across it, and of z."""
 CHANNELS = LOG_VARIANCE.stop
+FINER = CELLS // FEATURE_CELLS
+"""Fine cells along an edge of a feature cell."""
+PACKED = CHANNELS * FINER**2
+
+
+def packed(channels: slice) -> slice:
+    """Where these channels lie in packed maps."""
+    return slice(channels.start * FINER**2, channels.stop * FINER**2)
+
+
+def spread(maps: NDArray[np.float32], channels: slice) -> NDArray[np.float32]:
+    """Some channels of packed maps on the fine cells.
+
+    Args:
+        maps: (PACKED, FEATURE_CELLS, FEATURE_CELLS).
+        channels: of the fine maps.
+
+    Returns:
+        (channels, CELLS, CELLS).
+    """
+    chosen = maps[packed(channels)].reshape(-1, FINER, FINER, FEATURE_CELLS, FEATURE_CELLS)
+    return chosen.transpose(0, 3, 1, 4, 2).reshape(-1, CELLS, CELLS)
+
+
+def column(maps: NDArray[np.float32], ix: int, iy: int) -> NDArray[np.float32]:
+    """(CHANNELS,) all channels of one fine cell of packed maps."""
+    within = (ix % FINER) * FINER + iy % FINER
+    return maps[within :: FINER**2, ix // FINER, iy // FINER]

@@ -31,6 +31,7 @@ from mm_fusion_ros.evaluation.bench_samples import LIDAR
 from mm_fusion_ros.evaluation.latency import SECOND_NS, Timing
 from mm_fusion_ros.ros import answers, qos
 from mm_fusion_ros.ros.execution import executor_of
+from mm_fusion_ros.ros.network import ros_environment
 
 NODE = "/fusion"
 START_LIMIT_S, STOP_LIMIT_S = 60.0, 10.0
@@ -151,12 +152,8 @@ def measure(
 ) -> dict[str, Any]:
     """Runs the bench once and returns its figures."""
     domain = 1 + os.getpid() % 100
-    environment = {
-        **os.environ,
-        "ROS_DOMAIN_ID": str(domain),
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-    }
-    os.environ.update(environment)
+    os.environ.update(ros_environment(domain))
+    environment = dict(os.environ)
     listener = Listener(domain)
     subject: Subject | None = None
     try:

@@ -27,6 +27,7 @@ from mm_fusion_ros.ros.children import Child, Children, tail
 from mm_fusion_ros.ros.execution import executor_of, spin
 from mm_fusion_ros.ros.listener import Listener
 from mm_fusion_ros.ros.mission import Mission
+from mm_fusion_ros.ros.network import ros_environment
 from mm_fusion_ros.ros.places import config_file
 
 if TYPE_CHECKING:
@@ -103,17 +104,6 @@ def run(args: argparse.Namespace) -> int:
         if scripted:
             return run_script(args, listener, children, keep)
         return run_terminal(listener, children, keep, recording)
-
-
-def ros_environment(domain: int) -> dict[str, str]:
-    """A domain of the demo's own on this host, and room for clouds in the middleware."""
-    environment = {"ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-    profile = str(config_file("fastdds_large_messages.xml"))
-    # The name of old and of new versions of Fast DDS; a profile of the user's own is kept.
-    names = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-    if not any(name in os.environ for name in names):
-        environment |= dict.fromkeys(names, profile)
-    return environment
 
 
 def sim_arguments(args: argparse.Namespace) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mm_fusion_ros import geometry
+from mm_fusion_ros.allocation import keep_freed_memory
 from mm_fusion_ros.samples import CameraFrame, Float, LidarScan
 from mm_fusion_ros.sim.labels import Label, label_objects
 from mm_fusion_ros.sim.primitives import Index
@@ -103,7 +104,8 @@ def bench(count: int = 40, processes: int = 2, first_seed: int = 900_000) -> flo
         processes: how many work side by side.
         first_seed: of the worlds.
     """
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(processes, initializer=keep_freed_memory) as pool:
         tasks = [(count, first_seed + 10_000 * index) for index in range(processes)]
         measured = pool.starmap(_bench_one, tasks, chunksize=1)
     rate = sum(count / wall for wall, _ in measured)

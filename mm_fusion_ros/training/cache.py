@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
+from mm_fusion_ros.allocation import keep_freed_memory
 from mm_fusion_ros.geometry import apply
 from mm_fusion_ros.outputs import CLASSES, COLOURS
 from mm_fusion_ros.perception.grid import STRIDE
@@ -192,7 +193,7 @@ def fill(folder: Path, seeds: Iterable[int], processes: int) -> int:
             raise ValueError(f"seed {seed} is neither a training nor a validation seed")
     jobs = [(folder, seed) for seed in wanted if not path_of(folder, seed).exists()]
     context = multiprocessing.get_context("spawn")
-    with context.Pool(processes) as pool:
+    with context.Pool(processes, initializer=keep_freed_memory) as pool:
         work = pool.imap_unordered(_make, jobs, chunksize=8)
         for _ in track(work, description="scenes", total=len(jobs)):
             pass

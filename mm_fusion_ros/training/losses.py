@@ -26,12 +26,12 @@ class TargetBatch:
     colour: Tensor
 
 
-def bearings(device: torch.device) -> tuple[Tensor, Tensor]:
-    """(CELLS, CELLS) cosine and sine of each cell's bearing from base_link."""
-    centres = torch.from_numpy(cell_centres()).to(device)
-    x, y = torch.meshgrid(centres, centres, indexing="ij")
-    radius = torch.sqrt(x**2 + y**2).clamp(min=1e-3)
-    return x / radius, y / radius
+def bearings(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """(n,) cosine and sine of each cell's bearing from base_link, by its indices."""
+    centres = torch.from_numpy(cell_centres()).to(x.device)
+    ahead, left = centres[x], centres[y]
+    radius = torch.sqrt(ahead**2 + left**2).clamp(min=1e-3)
+    return ahead / radius, left / radius
 
 
 def focal(logits: Tensor, heat: Tensor, care: Tensor | None = None) -> Tensor:
@@ -41,16 +41,15 @@ def focal(logits: Tensor, heat: Tensor, care: Tensor | None = None) -> Tensor:
         logits, heat: (B, classes, H, W); centres are where the heat is 1.
         care: (B, H, W) or None, 0 where false alarms are not punished.
     """
-    positive = (heat >= 0.999).float()
-    log_p = torch.nn.functional.logsigmoid(logits)
-    log_not = torch.nn.functional.logsigmoid(-logits)
-    p = logits.sigmoid()
-    found = -log_p * (1.0 - p).square() * positive
-    spared = (1.0 - heat).pow(4)
-    false = -log_not * p.square() * spared * (1.0 - positive)
+    positive = heat >= 0.999
+    spared = (1.0 - heat).pow(4).masked_fill_(positive, 0.0)
     if care is not None:
-        false = false * care.unsqueeze(1)
-    return (found + false).sum() / positive.sum().clamp(min=1.0)
+        spared = spared * care.unsqueeze(1)
+    log_p = torch.nn.functional.logsigmoid(logits)
+    false = torch.exp(2.0 * log_p) * (logits - log_p) * spared  # -log(1 - p) = logit - log p
+    at_centres = log_p[positive]
+    found = at_centres * (1.0 - at_centres.exp()).square()
+    return (false.sum() - found.sum()) / positive.sum().clamp(min=1)
 
 
 def beta_nll(error: Tensor, log_variance: Tensor) -> Tensor:
@@ -63,42 +62,47 @@ def detection_loss(output: Tensor, targets: TargetBatch) -> dict[str, Tensor]:
     """All terms for one head.
 
     Args:
-        output: (B, maps.CHANNELS, CELLS, CELLS).
+        output: (B, maps.PACKED, FEATURE_CELLS, FEATURE_CELLS).
         targets: what the head's sensors can be asked for.
 
     Returns:
         Unweighted scalars by name, and their weighted sum as "total".
     """
-    weight = targets.weight
+    # Boxes and colours are taught in the few cells around objects, and read there alone.
+    sample, x, y = torch.nonzero(targets.weight, as_tuple=True)
+    weight = targets.weight[sample, x, y]
+    box, colour = targets.box[sample, :, x, y], targets.colour[sample, x, y]
+    finer = maps.FINER
+    cells = output.unflatten(1, (maps.CHANNELS, finer**2))
+    said = cells[sample, :, (x % finer) * finer + y % finer, x // finer, y // finer]
     total_weight = weight.sum().clamp(min=1.0)
 
     def mean(value: Tensor) -> Tensor:
         return (value * weight).sum() / total_weight
 
-    cosine, sine = bearings(output.device)
-    error = output[:, maps.OFFSET] - targets.box[:, 0:2]
+    cosine, sine = bearings(x, y)
+    error = said[:, maps.OFFSET] - box[:, 0:2]
     along = error[:, 0] * cosine + error[:, 1] * sine
     across = error[:, 1] * cosine - error[:, 0] * sine
-    vertical = output[:, maps.HEIGHT][:, 0] - targets.box[:, 2]
-    log_variance = output[:, maps.LOG_VARIANCE].clamp(*LOG_VARIANCE_RANGE)
+    vertical = said[:, maps.HEIGHT][:, 0] - box[:, 2]
+    log_variance = said[:, maps.LOG_VARIANCE].clamp(*LOG_VARIANCE_RANGE)
     position = sum(
         mean(beta_nll(part, log_variance[:, i]) + 0.5 * part.abs())
         for i, part in enumerate((along, across, vertical))
     )
-    size = mean((output[:, maps.SIZE] - targets.box[:, 3:6]).abs().sum(dim=1))
+    size = mean((said[:, maps.SIZE] - box[:, 3:6]).abs().sum(dim=1))
     # What is as long as wide has no heading.
-    elongated = (targets.box[:, 3] - targets.box[:, 4]).abs().mul(3.0).clamp(max=1.0)
-    yaw_error = (output[:, maps.YAW] - targets.box[:, 6:8]).abs().sum(dim=1)
+    elongated = (box[:, 3] - box[:, 4]).abs().mul(3.0).clamp(max=1.0)
+    yaw_error = (said[:, maps.YAW] - box[:, 6:8]).abs().sum(dim=1)
     yaw = mean(yaw_error * elongated) / mean(elongated).clamp(min=0.05)
-    colour = torch.nn.functional.cross_entropy(
-        output[:, maps.COLOUR], targets.colour, reduction="none"
-    )
+    named = torch.nn.functional.cross_entropy(said[:, maps.COLOUR], colour, reduction="none")
+    heat = torch.nn.functional.pixel_shuffle(output[:, maps.packed(maps.CLASS)], finer)
     terms = {
-        "heat": focal(output[:, maps.CLASS], targets.heat, targets.care),
+        "heat": focal(heat, targets.heat, targets.care),
         "position": torch.as_tensor(position),
         "size": size,
         "yaw": yaw,
-        "colour": mean(colour),
+        "colour": mean(named),
     }
     weights = {"heat": 1.0, "position": 0.5, "size": 0.3, "yaw": 0.2, "colour": 0.5}
     terms["total"] = torch.stack([terms[name] * weights[name] for name in weights]).sum()

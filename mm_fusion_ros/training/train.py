@@ -23,7 +23,6 @@ from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES
 from mm_fusion_ros.model.fusion_net import FusionNet, present_map
 from mm_fusion_ros.training.dataset import (
     EVERYTHING,
-    SUBSETS,
     Augmentation,
     Batch,
     Needs,
@@ -44,13 +43,11 @@ NEEDS = {
     "lidar": Needs(images=False, grid=False, subsets=("lidar",)),
     "regions": Needs(images=False, regions=True, grid=False, raster=False, subsets=()),
     "camera": Needs(raster=False, subsets=("camera",)),
-    "fusion": EVERYTHING,
+    "fusion": Needs(subsets=("both",)),
     "joint": EVERYTHING,
 }
 DEPTH_WEIGHT = 0.2
 IMAGE_WEIGHT = 0.5
-SUBSET_SHARES = (0.2, 0.2, 0.6)
-"""How often a sample of the fusion stages has the camera only, the lidar only, both."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +59,11 @@ class TrainConfig:
     batch: int = 8
     steps: dict[str, int] = field(
         default_factory=lambda: {
-            "image": 2000,
-            "lidar": 2400,
-            "regions": 3000,
-            "camera": 1500,
-            "fusion": 1500,
+            "image": 1200,
+            "lidar": 2000,
+            "regions": 2000,
+            "camera": 1000,
+            "fusion": 1000,
             "joint": 0,
         }
     )
@@ -111,25 +108,13 @@ def trained_modules(net: FusionNet, stage: str) -> list[nn.Module]:
         "lidar": [net.lidar_encoder, net.lidar_head],
         "regions": [net.region_head],
         "camera": [net.camera_grid, net.camera_head],
-        "fusion": [net.fusion, net.fused_head],
+        "fusion": [net.fusion],
         "joint": [net],
     }
     return parts[stage]
 
 
-def choose(targets: dict[str, TargetBatch], subset: Tensor) -> TargetBatch:
-    """For each sample the targets of its subset; `subset` (B,) indexes `SUBSETS`."""
-    rows = torch.arange(len(subset))
-
-    def pick(name: str) -> Tensor:
-        return torch.stack([getattr(targets[s], name) for s in SUBSETS])[subset, rows]
-
-    return TargetBatch(*[pick(name) for name in ("heat", "care", "weight", "box", "colour")])
-
-
-def stage_loss(
-    net: FusionNet, batch: Batch, stage: str, draw: torch.Generator
-) -> dict[str, Tensor]:
+def stage_loss(net: FusionNet, batch: Batch, stage: str) -> dict[str, Tensor]:
     """Loss terms of one step; "total" is what is minimised."""
     if stage == "lidar":
         return detection_loss(net.lidar_head(net.lidar(batch.raster)), batch.targets["lidar"])
@@ -149,11 +134,10 @@ def stage_loss(
     with torch.set_grad_enabled(stage == "joint"):
         camera, covered, features = net.camera(batch.cameras)
         lidar = net.lidar(batch.raster)
-    shares = torch.tensor(SUBSET_SHARES)
-    subset = torch.multinomial(shares, len(batch.raster), replacement=True, generator=draw)
-    present = present_map(covered, (subset != 1).float(), (subset != 0).float())
-    output, _ = net.fuse(camera, lidar, present)
-    terms = detection_loss(output, choose(batch.targets, subset))
+    # Where one modality is missing the fusion gives the other's own answer: nothing to be taught.
+    everywhere = torch.ones(len(lidar), device=lidar.device)
+    output, _ = net.fuse(camera, lidar, present_map(covered, everywhere, everywhere))
+    terms = detection_loss(output, batch.targets["both"])
     if stage == "joint":
         alone = detection_loss(net.lidar_head(lidar), batch.targets["lidar"])["total"]
         alone = alone + detection_loss(net.camera_head(camera), batch.targets["camera"])["total"]
@@ -192,6 +176,8 @@ class Trainer:
         self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
         self.done: dict[str, int] = dict.fromkeys(STAGES, 0)
         self.optimizer_state: dict[str, object] | None = None
+        self.stage = ""
+        """Whose optimizer state that is."""
         self.start: dict[str, object] = {}
         """The record of the run that this one started from; empty for none."""
         out.mkdir(parents=True, exist_ok=True)
@@ -228,6 +214,7 @@ class Trainer:
             "average": self.average,
             "done": self.done,
             "start": self.start,
+            "stage": self.stage,
             "optimizer": optimizer.state_dict() if optimizer else None,
         }
         torch.save(state, partial)
@@ -241,7 +228,7 @@ class Trainer:
         self.net.load_state_dict(state["net"])
         self.average = state["average"]
         self.done = {**self.done, **state["done"]}
-        self.optimizer_state = state["optimizer"]
+        self.optimizer_state, self.stage = state["optimizer"], state["stage"]
         self.start = state.get("start", {})
 
     def averaged(self) -> FusionNet:
@@ -292,9 +279,9 @@ class Trainer:
              "weight_decay": 0.0},
         ]  # fmt: skip
         optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
-        if self.optimizer_state:
+        if self.optimizer_state and self.stage == stage:
             optimizer.load_state_dict(self.optimizer_state)
-        draw = torch.Generator().manual_seed(config.seed + self.done[stage])
+        self.stage = stage
         began = saved = time.monotonic()
         first = self.done[stage]
         sums: dict[str, float] = {}
@@ -303,7 +290,7 @@ class Trainer:
                 batch = to_device(loaded, self.device)
                 for group in optimizer.param_groups:
                     group["lr"] = rate(step, steps, config.learning_rate[stage])
-                terms = stage_loss(self.net, batch, stage, draw)
+                terms = stage_loss(self.net, batch, stage)
                 optimizer.zero_grad(set_to_none=True)
                 terms["total"].backward()
                 nn.utils.clip_grad_norm_(parameters, 10.0)

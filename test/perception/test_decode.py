@@ -7,8 +7,22 @@ import pytest
 
 from mm_fusion_ros.outputs import CLASSES, COLOURS
 from mm_fusion_ros.perception import maps
-from mm_fusion_ros.perception.decode import Calibration, covariance, decode, peaks
-from mm_fusion_ros.perception.grid import CELLS, cell_centres
+from mm_fusion_ros.perception.decode import Calibration, Detection, covariance, peaks
+from mm_fusion_ros.perception.decode import decode as decode_packed
+from mm_fusion_ros.perception.grid import CELLS, FEATURE_CELLS, cell_centres
+
+
+def pack(output: np.ndarray) -> np.ndarray:
+    """Fine maps as networks give them: the fine cells of a coarse one along the channels."""
+    n, finer = FEATURE_CELLS, maps.FINER
+    parts = output.reshape(-1, n, finer, n, finer).transpose(0, 2, 4, 1, 3)
+    return np.ascontiguousarray(parts.reshape(maps.PACKED, n, n))
+
+
+def decode(
+    output: np.ndarray, calibration: Calibration, threshold: float, limit: int
+) -> list[Detection]:
+    return decode_packed(pack(output), calibration, threshold, limit)
 
 
 def empty() -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from mm_fusion_ros.outputs import CLASSES, COLOURS
 from mm_fusion_ros.perception import maps
@@ -33,8 +34,9 @@ def test_a_network_that_says_exactly_the_targets_is_decoded_to_the_objects() -> 
         output[maps.COLOUR][index] = np.where(targets.colour == index, 8.0, 0.0)
     output[maps.OFFSET], output[maps.HEIGHT] = targets.box[0:2], targets.box[2:3]
     output[maps.SIZE], output[maps.YAW] = targets.box[3:6], targets.box[6:8]
+    packed = torch.nn.functional.pixel_unshuffle(torch.from_numpy(output), maps.FINER).numpy()
     found = sorted(
-        (item.object for item in decode(output, Calibration(), 0.5, 10)),
+        (item.object for item in decode(packed, Calibration(), 0.5, 10)),
         key=lambda item: -item.centre[0],
     )
     assert [(o.class_name, o.colour) for o in found] == [("car", "blue"), ("cone", "orange")]

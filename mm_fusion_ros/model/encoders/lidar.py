@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from mm_fusion_ros.model.blocks import Pyramid, convolution
 from mm_fusion_ros.perception.grid import LIDAR_CHANNELS
 
+FINE, CONTEXT, DETAIL = 24, 48, 96
+
 
 class LidarEncoder(nn.Module):
-    """Plain convolutions over the raster, in the manner of PIXOR (Yang et al., 2018)."""
+    """Plain convolutions over the raster, in the manner of PIXOR (Yang et al., 2018).
+
+    What surrounds a cell is worked out on the coarse grid with few channels, where that is cheap.
+    What lies within it goes past that in many: small things are told by it.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            convolution(LIDAR_CHANNELS, 24, stride=2), convolution(24, channels, stride=2)
-        )
-        self.pyramid = Pyramid((channels, 96), (1, 2))
+        self.fine = convolution(LIDAR_CHANNELS, FINE, stride=2)
+        self.detail = nn.Sequential(nn.Conv2d(FINE, DETAIL, 2, 2), nn.ReLU(inplace=True))
+        self.coarse = convolution(FINE, CONTEXT, stride=2)
+        self.pyramid = Pyramid((CONTEXT, 96), (1, 2))
+        self.merge = convolution(CONTEXT + DETAIL, channels, kernel=1)
 
     def forward(self, raster: Tensor) -> Tensor:
         """(B, LIDAR_CHANNELS, RASTER, RASTER) to (B, channels, FEATURE_CELLS, FEATURE_CELLS)."""
-        return self.pyramid(self.stem(raster))  # type: ignore[no-any-return]
+        fine = self.fine(raster)
+        context = self.pyramid(self.coarse(fine))
+        result: Tensor = self.merge(torch.cat([context, self.detail(fine)], dim=1))
+        return result

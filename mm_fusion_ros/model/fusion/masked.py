@@ -6,59 +6,85 @@ import torch
 from torch import Tensor, nn
 
 from mm_fusion_ros.model.blocks import RELU_GAIN, Pyramid, StandardizedConvolution, convolution
+from mm_fusion_ros.model.heads import DetectionHead
+from mm_fusion_ros.perception import maps
 
 ABSENT = 1e4
 """Taken from the logit of what is not there: its weight is exactly 0 in float32."""
 GATE_CHANNELS = 16
-ASPECTS = 2
+CONTEXT = 48
+WHAT = maps.packed(slice(maps.CLASS.start, maps.COLOUR.stop))
+WHERE = maps.packed(slice(maps.OFFSET.start, maps.CHANNELS))
 """Each modality is weighed anew for each: the lidar may know where while the camera knows what."""
+LOG_VARIANCE = maps.packed(maps.LOG_VARIANCE)
+MAX_LOG_RATIO = 6.0
 
 
 class MaskedFusion(nn.Module):
-    """Softmaxes over the two modalities, where present, weigh their features in each cell."""
+    """What each modality says, weighed, and what only both together can say, added to it.
 
-    def __init__(self, channels: int, fused_channels: int) -> None:
+    The weights are softmaxes over the modalities that are present. Their logits begin as the
+    logarithm of the ratio of the variances that the modalities themselves predict, which gives the
+    inverse-variance mean, and are corrected by what speaks for or against each. Where one
+    modality alone is present its weight is 1 and nothing is added: then the answer is, by
+    construction, exactly the one which that modality gives alone.
+    """
+
+    def __init__(self, camera_channels: int, lidar_channels: int, fused_channels: int) -> None:
         super().__init__()
         self.split = (fused_channels, GATE_CHANNELS)
-        self.repeats = fused_channels // ASPECTS
         # One convolution a modality gives both what it says and what speaks for or against it.
-        self.camera = StandardizedConvolution(channels, sum(self.split), 1)
-        self.lidar = StandardizedConvolution(channels, sum(self.split), 1)
-        self.gate = nn.Conv2d(GATE_CHANNELS, ASPECTS, 1)
-        self.context = nn.Conv2d(2, fused_channels, 1)
-        self.entry = convolution(fused_channels, fused_channels, kernel=1)
-        self.pyramid = Pyramid((fused_channels, 96), (1, 1))
+        self.camera = StandardizedConvolution(camera_channels, sum(self.split), 1)
+        self.lidar = StandardizedConvolution(lidar_channels, sum(self.split), 1)
+        self.gate = nn.Conv2d(GATE_CHANNELS, 2, 1)
+        self.entry = convolution(fused_channels, CONTEXT, kernel=1)
+        self.pyramid = Pyramid((CONTEXT, 64), (0, 1))
+        # As in the lidar's encoder, what lies within a cell goes past the context.
+        self.merge = convolution(CONTEXT + fused_channels, fused_channels, kernel=1)
+        self.head = DetectionHead(fused_channels)
         nn.init.constant_(self.camera.gain, RELU_GAIN)
         nn.init.constant_(self.lidar.gain, RELU_GAIN)
+        with torch.no_grad():
+            # To begin with nothing is added, and the variances alone decide.
+            self.head.output.weight.mul_(0.1)
+            self.gate.weight.zero_()
+            for bias in (self.head.output.bias, self.gate.bias):
+                assert bias is not None
+                bias.zero_()
 
-    def forward(self, camera: Tensor, lidar: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, camera: Tensor, lidar: Tensor, present: Tensor, by_camera: Tensor, by_lidar: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Fuses; all maps are FEATURE_CELLS to an edge.
 
         Args:
-            camera, lidar: (B, channels, h, w); ignored where not present.
+            camera, lidar: (B, their channels, h, w), features; ignored where not present.
             present: (B, 2, h, w), 1 where camera / lidar covers the cell, else 0.
+            by_camera, by_lidar: (B, maps.PACKED, h, w), what each says alone.
 
         Returns:
-            fused: (B, fused_channels, h, w).
-            share: (B, 2, h, w), mean over the aspects; sums to 1 where at least one modality
-                covers the cell.
+            output: (B, maps.PACKED, h, w).
+            share: (B, 2, h, w), mean of the weights for what and where; sums to 1 where at least
+                one modality covers the cell.
         """
         has_camera, has_lidar = present[:, :1], present[:, 1:]
         said_camera, spoken_camera = self.camera(camera).split(self.split, dim=1)
         said_lidar, spoken_lidar = self.lidar(lidar).split(self.split, dim=1)
         evidence = torch.relu(spoken_camera * has_camera + spoken_lidar * has_lidar)
-        logit = self.gate(evidence) + ABSENT * (has_camera - has_lidar)
+        ratio = by_lidar[:, LOG_VARIANCE] - by_camera[:, LOG_VARIANCE]
+        ratio = ratio.mean(dim=1, keepdim=True).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+        logit = self.gate(evidence) + ratio + ABSENT * (has_camera - has_lidar)
         camera_weight = torch.sigmoid(logit) * has_camera
         lidar_weight = torch.sigmoid(-logit) * has_lidar
-        mixed = (
-            self._spread(camera_weight) * said_camera
-            + self._spread(lidar_weight) * said_lidar
-            + self.context(present)
-        )
-        fused: Tensor = self.pyramid(self.entry(torch.relu(mixed)))
-        share = [weight.mean(dim=1, keepdim=True) for weight in (camera_weight, lidar_weight)]
-        return fused, torch.cat(share, dim=1)
 
-    def _spread(self, weight: Tensor) -> Tensor:
-        """(B, ASPECTS, h, w) to (B, fused_channels, h, w): an equal run of channels for each."""
-        return torch.cat([w.expand(-1, self.repeats, -1, -1) for w in weight.split(1, dim=1)], 1)
+        mixed = torch.relu(said_camera * has_camera + said_lidar * has_lidar)
+        context = self.pyramid(self.entry(mixed))
+        added = self.head(self.merge(torch.cat([context, mixed], dim=1)))
+        parts = [
+            camera_weight[:, [aspect]] * by_camera[:, channels]
+            + lidar_weight[:, [aspect]] * by_lidar[:, channels]
+            for aspect, channels in enumerate((WHAT, WHERE))
+        ]
+        output = torch.cat(parts, dim=1) + has_camera * has_lidar * added
+        share = [weight.mean(dim=1, keepdim=True) for weight in (camera_weight, lidar_weight)]
+        return output, torch.cat(share, dim=1)
