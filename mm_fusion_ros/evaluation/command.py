@@ -7,13 +7,19 @@ import hashlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from mm_fusion_ros.config import ConfigError
 from mm_fusion_ros.evaluation.exam import fingerprint_of, run_clean
+from mm_fusion_ros.evaluation.faulted import SCENES, faulted_fingerprint, run_faulted
 from mm_fusion_ros.evaluation.machine import described, machine
 from mm_fusion_ros.evaluation.pictures import examples, worst
 from mm_fusion_ros.evaluation.protocol import Protocol, load_protocol
 from mm_fusion_ros.evaluation.report import page
+from mm_fusion_ros.evaluation.robustness import score_all
+from mm_fusion_ros.evaluation.robustness import text as robustness_text
+from mm_fusion_ros.evaluation.robustness_page import page as robustness_page
+from mm_fusion_ros.evaluation.robustness_page import plain_robustness
 from mm_fusion_ros.evaluation.scoring import SUBSETS, score
 from mm_fusion_ros.evaluation.table import plain_score, text_table
 from mm_fusion_ros.inference.backend import BackendError
@@ -28,6 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", choices=("validation", "test"), default="test",
         help="scenes: test for reports, validation while a model is being chosen",
+    )  # fmt: skip
+    parser.add_argument(
+        "--faults", action="store_true",
+        help="the exam under faults instead of the clean one: every kind and severity",
     )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="a tenth of the scenes")
     parser.add_argument("--n", type=int, default=None, help="scenes (default: the protocol's)")
@@ -55,20 +65,15 @@ def evaluate(args: argparse.Namespace) -> int:
     count = args.n if args.n is not None else protocol.scenes
     if args.n is None and args.quick:
         count = protocol.quick_scenes
+    if args.faults:
+        return evaluate_faults(args, protocol, count)
     out = args.out or default_folder(args.model, protocol, args.split)
     records = run_clean(
         args.model, protocol, out,
         count=count, split=args.split, subsets=SUBSETS, processes=args.processes,
     )  # fmt: skip
     result = score(records, protocol)
-    facts = {
-        "protocol": f"{protocol.name} (sha256 {protocol.digest[:12]}), clean part",
-        "model": f"{manifest.name} {manifest.version}",
-        "scenes": f"{count} of split {args.split}, seeds {records[0].seed} to {records[-1].seed}",
-        "machine": described(machine()),
-    }
-    if count < protocol.scenes:
-        facts["note"] = f"fewer than the protocol's {protocol.scenes} scenes: for development"
+    facts = facts_of(args, protocol, count, "clean part")
     title = f"{protocol.name}, clean: {manifest.name} {manifest.version}"
     table = text_table(result, protocol, f"{title}, {count} scenes of split {args.split}")
     print(table)
@@ -86,8 +91,49 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
+def evaluate_faults(args: argparse.Namespace, protocol: Protocol, count: int) -> int:
+    """The exam under faults, with errors raised."""
+    if not protocol.faults:
+        raise ConfigError(f"protocol {protocol.name} has no faults")
+    folder = ModelFolder.open(args.model)
+    digest = digest_of(faulted_fingerprint(folder, protocol))
+    out = args.out or Path("runs") / "eval" / f"{protocol.name}-faults-{args.split}-{digest}"
+    seeds = run_faulted(
+        args.model, protocol, out, count=count, split=args.split, processes=args.processes
+    )
+    result = score_all(out / SCENES, seeds, protocol, args.processes)
+    title = f"{protocol.name}, faults: {folder.manifest.name} {folder.manifest.version}"
+    facts = facts_of(args, protocol, count, "under faults")
+    print(robustness_text(result, protocol, f"{title}, {count} scenes of split {args.split}"))
+    print(f"machine: {facts['machine']}")
+    content = {**facts, "files": dict(folder.manifest.files), **plain_robustness(result, protocol)}
+    (out / RESULTS).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
+    (out / PAGE).write_text(robustness_page(result, protocol, title=title, facts=facts), "utf-8")
+    print(f"written: {out / RESULTS}, {out / PAGE}")
+    return 0
+
+
+def facts_of(args: argparse.Namespace, protocol: Protocol, count: int, part: str) -> dict[str, str]:
+    """What a figure needs to be believed."""
+    manifest = ModelFolder.open(args.model).manifest
+    seeds = protocol.chosen_seeds(args.split, count)
+    facts = {
+        "protocol": f"{protocol.name} (sha256 {protocol.digest[:12]}), {part}",
+        "model": f"{manifest.name} {manifest.version}",
+        "scenes": f"{count} of split {args.split}, seeds {seeds[0]} to {seeds[-1]}",
+        "machine": described(machine()),
+    }
+    if count < protocol.scenes:
+        facts["note"] = f"fewer than the protocol's {protocol.scenes} scenes: for development"
+    return facts
+
+
+def digest_of(fingerprint: dict[str, Any]) -> str:
+    """Ten hexadecimal digits that stand for a fingerprint."""
+    return hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()[:10]
+
+
 def default_folder(model: str, protocol: Protocol, split: str) -> Path:
     """A folder for these weights, this code and this protocol alone, so that runs never mix."""
-    fingerprint = fingerprint_of(ModelFolder.open(model), protocol, SUBSETS)
-    digest = hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()
-    return Path("runs") / "eval" / f"{protocol.name}-{split}-{digest[:10]}"
+    digest = digest_of(fingerprint_of(ModelFolder.open(model), protocol, SUBSETS))
+    return Path("runs") / "eval" / f"{protocol.name}-{split}-{digest}"

@@ -18,7 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 from rich.progress import track
@@ -47,7 +47,8 @@ FILES_OF_RECORDS = (
     "evaluation/records.py",
 )  # fmt: skip
 Examine = Callable[[int], SceneRecord]
-_examine: Examine | None = None
+T = TypeVar("T")
+_examine: Callable[[int], Any] | None = None
 
 
 @dataclass
@@ -168,8 +169,8 @@ def run_clean(
 
 
 def examined(
-    make_examiner: Callable[[], Examine], seeds: Sequence[int], processes: int
-) -> Iterator[SceneRecord]:
+    make_examiner: Callable[[], Callable[[int], T]], seeds: Sequence[int], processes: int
+) -> Iterator[T]:
     """Records as they get done, in any order, with a progress bar."""
     if processes <= 1:
         examine = make_examiner()
@@ -185,7 +186,7 @@ def examined(
             pool.shutdown(cancel_futures=True)
 
 
-def _begin(make_examiner: Callable[[], Examine]) -> None:
+def _begin(make_examiner: Callable[[], Callable[[int], Any]]) -> None:
     """Prepares a process for `_run`."""
     global _examine  # noqa: PLW0603 - one examiner for each process is the point
     cv2.setNumThreads(1)
@@ -193,7 +194,7 @@ def _begin(make_examiner: Callable[[], Examine]) -> None:
     _examine = make_examiner()
 
 
-def _run(seed: int) -> SceneRecord:
+def _run(seed: int) -> Any:
     """One scene, in a process that `_begin` prepared."""
     assert _examine is not None
     return _examine(seed)
@@ -212,10 +213,18 @@ def fingerprint_of(
     }
 
 
-def code_digest() -> str:
-    """SHA-256 of the code that makes records: simulator, intake, network, decoding."""
+def code_digest(*more: str) -> str:
+    """SHA-256 of the code that makes records: simulator, intake, network, decoding.
+
+    Args:
+        more: further rooms of the package that belong to it.
+    """
     package = Path(__file__).resolve().parents[1]
-    files = [path for room in CODE_OF_RECORDS for path in sorted((package / room).rglob("*.py"))]
+    files = [
+        path
+        for room in (*CODE_OF_RECORDS, *more)
+        for path in sorted((package / room).rglob("*.py"))
+    ]
     files += [package / name for name in FILES_OF_RECORDS]
     digest = hashlib.sha256()
     for path in files:

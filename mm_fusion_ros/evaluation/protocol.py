@@ -1,4 +1,4 @@
-"""The exam's frozen protocol, read from `config/exam_v1.yaml`."""
+"""The exam's frozen protocol, read from `config/exam_v2.yaml`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from mm_fusion_ros.config import ConfigError
 from mm_fusion_ros.evaluation.average_precision import PrecisionRule
 from mm_fusion_ros.evaluation.matching import Region
 
-FILE = "exam_v1.yaml"
+FILE = "exam_v2.yaml"
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,60 @@ class BootstrapRule:
 
 
 @dataclass(frozen=True)
+class MotionRule:
+    """How the robot moves while a sensor shows what was.
+
+    Attributes:
+        frozen_s: how old what a frozen sensor shows is [s].
+    """
+
+    speed_mps: float = 0.0
+    turn_radps: float = 0.0
+    frozen_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Least:
+    """A relative accuracy that must be reached.
+
+    Attributes:
+        figure: key of the protocol's figure.
+    """
+
+    figure: str
+    least: float
+
+
+@dataclass(frozen=True)
+class FloorRule:
+    """How far the fused answer may fall below the best sensor that still works.
+
+    Attributes:
+        factor: of the best specialist's figure that must be kept.
+        small: below this the specialist's figure is taken as it is.
+        least: what the lower end of the difference's interval must be above.
+    """
+
+    factor: float = 0.98
+    small: float = 0.1
+    least: float = -0.01
+
+
+@dataclass(frozen=True)
+class RobustnessRule:
+    """The bars under faults.
+
+    Attributes:
+        mean_relative: group of faults to its bar.
+        missing: condition to its bar.
+    """
+
+    mean_relative: Mapping[str, Least] = field(default_factory=dict)
+    missing: Mapping[str, Least] = field(default_factory=dict)
+    floor: FloorRule = FloorRule()
+
+
+@dataclass(frozen=True)
 class Protocol:
     """Everything that an exam's figures depend on, the model left out.
 
@@ -94,6 +148,7 @@ class Protocol:
         min_probability, max_objects: which answers are asked for.
         figures: by key; "primary" and "secondary" exist.
         bars: subset to the least gain of all sensors over it in the primary figure.
+        faults: group ("camera", "lidar", "both") to kinds, with how many severities each has.
     """
 
     name: str
@@ -113,6 +168,9 @@ class Protocol:
     boxes: BoxRule
     bootstrap: BootstrapRule
     bars: Mapping[str, float]
+    faults: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    motion: MotionRule = MotionRule()
+    robustness: RobustnessRule = RobustnessRule()
 
     def chosen_seeds(self, split: str, count: int) -> range:
         """The first seeds of a split.
@@ -167,6 +225,8 @@ def parse(content: Mapping[str, Any], digest: str) -> Protocol:
         position=PositionRule(**rest.pop("position")),
         boxes=BoxRule(**rest.pop("boxes")),
         bootstrap=BootstrapRule(**rest.pop("bootstrap")),
+        motion=MotionRule(**rest.pop("motion", {})),
+        robustness=_robustness(rest.pop("robustness", {})),
         **rest,
     )
     named = [figure.region for figure in protocol.figures.values()]
@@ -175,7 +235,20 @@ def parse(content: Mapping[str, Any], digest: str) -> Protocol:
         raise ValueError(f"regions {unknown} are used and not defined")
     if missing := sorted({"primary", "secondary"} - protocol.figures.keys()):
         raise ValueError(f"figures {missing} are not defined")
+    used = [bar.figure for bar in protocol.robustness.mean_relative.values()]
+    used += [bar.figure for bar in protocol.robustness.missing.values()]
+    if unknown := sorted(set(used) - protocol.figures.keys()):
+        raise ValueError(f"figures {unknown} are used and not defined")
     return protocol
+
+
+def _robustness(content: Mapping[str, Any]) -> RobustnessRule:
+    rest = dict(content)
+    bars = {
+        name: {key: Least(**bar) for key, bar in rest.pop(name, {}).items()}
+        for name in ("mean_relative", "missing")
+    }
+    return RobustnessRule(**bars, floor=FloorRule(**rest.pop("floor", {})), **rest)
 
 
 def shipped_protocol() -> Path:

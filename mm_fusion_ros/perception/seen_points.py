@@ -24,7 +24,7 @@ def seen_points(
     intrinsics: Float,
     base_from_camera: Float,
     valid: tuple[int, int, int, int],
-) -> NDArray[np.float64]:
+) -> Float:
     """Points where the image shows surfaces.
 
     Args:
@@ -47,4 +47,5 @@ def seen_points(
     row, column = np.nonzero(sure)
     pixels = np.column_stack([u[column], v[row], np.ones(len(row))])
     rays = pixels @ np.linalg.inv(intrinsics).T
-    return apply(base_from_camera, rays * np.exp(log_depth[row, column])[:, None])
+    points = apply(base_from_camera, rays * np.exp(log_depth[row, column])[:, None])
+    return points.astype(np.float64)

@@ -55,6 +55,7 @@ def scene(
     image_size: tuple[int, int] = (384, 288),
     rig: Rig | None = None,
     options: WorldOptions | None = None,
+    seen_from: Float | None = None,
 ) -> SceneSample:
     """One labelled sample at a drawn pose in the world of a seed; deterministic in the seed.
 
@@ -63,6 +64,8 @@ def scene(
         image_size: width and height [pixels]; a given rig has its own.
         rig: the sensors; None draws them too.
         options: of the world; None takes the defaults.
+        seen_from: (4, 4), base_link where the sensors looked to base_link at the drawn pose: what
+            sensors show that lag behind a robot that moves. Such a sample has no labels.
     """
     world = generate(seed, options or WorldOptions())
     rng = np.random.default_rng([seed, 2])
@@ -72,6 +75,8 @@ def scene(
     map_from_base = geometry.from_euler(
         np.array([start[0], start[1], 0.0]), float(tilt[0]), float(tilt[1]), float(start[2])
     )
+    if seen_from is not None:
+        map_from_base = map_from_base @ seen_from
     renderer = Renderer(world)
     frames, ids = [], []
     for spec in rig.cameras:
@@ -89,7 +94,9 @@ def scene(
     scan = LidarScan(
         SCENE_STAMP_NS, "lidar", rig.lidar.name, points, rig.lidar.base_from_lidar, offset
     )
-    labels = label_objects(renderer, map_from_base, rig.cameras, tuple(ids), met, 0.0)
+    labels: tuple[Label, ...] = ()
+    if seen_from is None:
+        labels = label_objects(renderer, map_from_base, rig.cameras, tuple(ids), met, 0.0)
     return SceneSample(
         tuple(frames), scan, labels, tuple(ids), map_from_base, seed, world.lighting.name,
         world.kind,

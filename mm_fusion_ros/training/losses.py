@@ -110,7 +110,7 @@ def detection_loss(output: Tensor, targets: TargetBatch) -> dict[str, Tensor]:
 
 
 def depth_loss(features: Tensor, log_depth: Tensor) -> Tensor:
-    """Laplace negative log-likelihood of the lidar's depth in each pixel that has one.
+    """Laplace negative log-likelihood of the lidar's depth where there is one, weighted by scale.
 
     Args:
         features: (N, F + 2, h, w), from `CameraEncoder`; its last two channels are depth.
@@ -119,6 +119,8 @@ def depth_loss(features: Tensor, log_depth: Tensor) -> Tensor:
     known = (log_depth > 0).float()
     mean, log_scale = features[:, -2], features[:, -1]
     loss = (log_depth - mean).abs() * torch.exp(-log_scale) + log_scale
+    # As in `beta_nll`: else the few pixels that are sure and wrong shake all others.
+    loss = loss * torch.exp(VARIANCE_POWER * log_scale.detach())
     return (loss * known).sum() / known.sum().clamp(min=1.0)
 
 

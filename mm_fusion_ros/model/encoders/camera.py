@@ -50,7 +50,7 @@ class CameraEncoder(nn.Module):
         seen = self.stem(image * (1.0 / 127.5) - 1.0)
         x = self.pyramid(torch.relu(seen + self.looks(rays)))
         depth = self.depth(torch.cat([x, rays], dim=1))
-        scale = depth[:, 1:].clamp(-4.0, 1.0)
+        scale = depth[:, 1:].clamp(-3.0, 1.0)
         return torch.cat([self.features(x), depth[:, :1], scale], dim=1)
 
 

@@ -1,0 +1,237 @@
+"""Figures under faults: what is left of the accuracy, and whether the floor holds.
+
+In every cell the fused answer is compared with what each sensor alone makes of the same samples:
+the one that was struck, and the one that was not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from mm_fusion_ros.evaluation import archive
+from mm_fusion_ros.evaluation.archive import FaultedRecord
+from mm_fusion_ros.evaluation.average_precision import mean_average_precision
+from mm_fusion_ros.evaluation.bootstrap import Estimate, draws
+from mm_fusion_ros.evaluation.conditions import (
+    CLEAN,
+    CLEAN_NAME,
+    Condition,
+    conditions_of,
+    groups,
+    limited,
+)
+from mm_fusion_ros.evaluation.protocol import FloorRule, Least, Protocol
+from mm_fusion_ros.evaluation.scoring import BOTH, CAMERA, LIDAR, SUBSETS
+
+SPECIALISTS = (CAMERA, LIDAR)
+_records: Sequence[FaultedRecord] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One condition.
+
+    Attributes:
+        precision: figure's key to subset to its mean average precision under the condition.
+        clean: the same of the clean samples, scored in the same region.
+    """
+
+    condition: Condition
+    precision: Mapping[str, Mapping[str, Estimate]]
+    clean: Mapping[str, Mapping[str, Estimate]]
+
+    def relative(self, figure: str) -> Estimate:
+        """Fused accuracy under the fault / clean."""
+        return ratio(self.precision[figure][BOTH], self.clean[figure][BOTH])
+
+    def best(self, figure: str) -> str:
+        """The specialist that does best under the fault."""
+        values = {name: self.precision[figure][name].value for name in SPECIALISTS}
+        return max(values, key=lambda name: np.nan_to_num(values[name], nan=-1.0))
+
+    def above_floor(self, figure: str, rule: FloorRule) -> Estimate:
+        """Fused less what must be kept of the best specialist, paired."""
+        fused, best = self.precision[figure][BOTH], self.precision[figure][self.best(figure)]
+        factor = 1.0 if best.value < rule.small else rule.factor
+        kept = Estimate(factor * best.value, factor * best.replicates, best.scenes)
+        return fused.minus(kept)
+
+
+@dataclass(frozen=True, eq=False)
+class Bar:
+    """A figure that must be reached."""
+
+    name: str
+    value: Estimate
+    least: float
+
+    @property
+    def reached(self) -> bool:
+        """Whether the figure itself reaches it."""
+        return self.value.value >= self.least
+
+
+@dataclass(frozen=True, eq=False)
+class Robustness:
+    """The exam under faults.
+
+    Attributes:
+        cells: all but the clean one, in the protocol's order.
+        bars: mean relative accuracy of the groups, and of what is missing.
+        relative: group to figure's key to the mean relative accuracy; "all" for all cells.
+        fallen: figure's key to the cells below the floor, worst first.
+    """
+
+    scenes: int
+    cells: Sequence[Cell]
+    bars: Sequence[Bar]
+    relative: Mapping[str, Mapping[str, Estimate]]
+    fallen: Mapping[str, Sequence[Cell]]
+
+
+def ratio(value: Estimate, of: Estimate) -> Estimate:
+    """One figure as part of another, replicate by replicate; NaN where that is 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        replicates = np.where(of.replicates > 0.0, value.replicates / of.replicates, np.nan)
+    whole = value.value / of.value if of.value > 0.0 else float("nan")
+    return Estimate(whole, replicates, value.scenes)
+
+
+def mean_of(values: Sequence[Estimate]) -> Estimate:
+    """The mean of figures of the same scenes; those that could not be measured do not enter."""
+    known = [value for value in values if np.isfinite(value.value)]
+    if not known:
+        return Estimate(float("nan"), np.full(1, np.nan), 0)
+    replicates = np.nanmean(np.stack([value.replicates for value in known]), axis=0)
+    return Estimate(float(np.mean([v.value for v in known])), replicates, known[0].scenes)
+
+
+def score_cell(records: Sequence[FaultedRecord], protocol: Protocol, condition: Condition) -> Cell:
+    """Scores one condition; every cell shares the scenes and the bootstrap's draws."""
+    rule = protocol.bootstrap
+    drawn = draws(len(records), rule.replicates, rule.seed)
+    # Where a subset's sensors are not struck its clean answer stands.
+    worse = [{**r.found[CLEAN_NAME], **r.found[condition.name]} for r in records]
+    scored = {
+        "worse": [limited(r.truths, w, condition) for r, w in zip(records, worse, strict=True)],
+        "clean": [limited(r.truths, r.found[CLEAN_NAME], condition) for r in records],
+    }
+
+    def precision(which: str) -> dict[str, dict[str, Estimate]]:
+        truths = [truth for truth, _ in scored[which]]
+        return {
+            key: {
+                subset: mean_average_precision(
+                    truths, [found[subset] for _, found in scored[which]], drawn,
+                    region=protocol.regions[figure.region], with_colour=figure.with_colour,
+                    rule=protocol.precision,
+                ).overall
+                for subset in SUBSETS
+            }
+            for key, figure in protocol.figures.items()
+        }  # fmt: skip
+
+    return Cell(condition, precision("worse"), precision("clean"))
+
+
+def score_all(
+    folder: Path, seeds: Sequence[int], protocol: Protocol, processes: int = 2
+) -> Robustness:
+    """Scores all cells of records that `faulted.run_faulted` made."""
+    conditions = [condition for condition in conditions_of(protocol) if condition != CLEAN]
+    cells = list(_cells(folder, seeds, protocol, conditions, processes))
+    return summed_up(cells, protocol, len(seeds))
+
+
+def _cells(
+    folder: Path, seeds: Sequence[int], protocol: Protocol, conditions: Sequence[Condition],
+    processes: int,
+) -> Iterator[Cell]:  # fmt: skip
+    context = get_context("spawn")
+    with ProcessPoolExecutor(processes, context, _load, (folder, list(seeds))) as pool:
+        work = pool.map(partial(_score, protocol), conditions)
+        yield from track(work, description="scoring", total=len(conditions))
+
+
+def _load(folder: Path, seeds: Sequence[int]) -> None:
+    """Prepares a process for `_score`."""
+    global _records  # noqa: PLW0603 - read once for each process is the point
+    _records = [archive.read(folder, seed) for seed in seeds]
+
+
+def _score(protocol: Protocol, condition: Condition) -> Cell:
+    return score_cell(_records, protocol, condition)
+
+
+def summed_up(cells: Sequence[Cell], protocol: Protocol, scenes: int) -> Robustness:
+    """Means over groups, bars, and the cells below the floor."""
+    rule = protocol.robustness
+    by_name = {cell.condition.name: cell for cell in cells}
+    of_group: dict[str, list[Cell]] = {
+        group: [by_name[condition.name] for condition in conditions]
+        for group, conditions in groups([cell.condition for cell in cells]).items()
+    }
+    relative = {
+        group: {key: mean_of([cell.relative(key) for cell in members]) for key in protocol.figures}
+        for group, members in {**of_group, "all": list(cells)}.items()
+    }
+    bars = [
+        Bar(f"mRA of {group} faults, {_figure(protocol, bar)}", relative[group][bar.figure],
+            bar.least)
+        for group, bar in rule.mean_relative.items() if group in relative
+    ]  # fmt: skip
+    bars += [
+        Bar(f"{name}: RA, {_figure(protocol, bar)}", by_name[name].relative(bar.figure), bar.least)
+        for name, bar in rule.missing.items() if name in by_name
+    ]  # fmt: skip
+    fallen = {}
+    for key in ("primary", "secondary"):
+        below = [
+            (cell.above_floor(key, rule.floor).interval[0], index)
+            for index, cell in enumerate(cells)
+        ]
+        fallen[key] = [cells[i] for low, i in sorted(below) if not low > rule.floor.least]
+    return Robustness(scenes, cells, bars, relative, fallen)
+
+
+def _figure(protocol: Protocol, bar: Least) -> str:
+    return protocol.figures[bar.figure].name
+
+
+def text(result: Robustness, protocol: Protocol, title: str) -> str:
+    """The whole as plain text: bars, floor with the worst cells first, and every cell."""
+    floor = protocol.robustness.floor
+    lines = [title, ""]
+    for bar in result.bars:
+        verdict = "reached" if bar.reached else "NOT reached"
+        lines.append(f"{bar.name} = {bar.value!s}, bar {bar.least:.2f}: {verdict}")
+    for group, figures in result.relative.items():
+        said = ", ".join(
+            f"{protocol.figures[k].name} {figures[k]!s}" for k in ("primary", "secondary")
+        )
+        lines.append(f"mRA, {group}: {said}")
+    for key, cells in result.fallen.items():
+        lines.append(
+            f"floor, {protocol.figures[key].name}: {len(result.cells) - len(cells)} of "
+            f"{len(result.cells)} cells hold"
+        )
+        lines += [
+            f"  {cell.condition.name}: {cell.above_floor(key, floor)!s} (best: {cell.best(key)})"
+            for cell in cells[:10]
+        ]
+    for key in ("primary", "secondary"):
+        lines += ["", f"{protocol.figures[key].name:32}{'both':>24}{'camera':>24}{'lidar':>24}"]
+        lines += [
+            f"{cell.condition.name:32}"
+            + "".join(f"{cell.precision[key][subset]!s:>24}" for subset in (BOTH, CAMERA, LIDAR))
+            for cell in result.cells
+        ]
+    return "\n".join(lines)

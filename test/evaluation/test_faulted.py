@@ -1,0 +1,191 @@
+"""The exam under faults: its cells, its records, its figures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mm_fusion_ros.evaluation import archive, robustness
+from mm_fusion_ros.evaluation.archive import FaultedRecord
+from mm_fusion_ros.evaluation.bootstrap import Estimate
+from mm_fusion_ros.evaluation.conditions import (
+    CLEAN,
+    CLEAN_NAME,
+    Condition,
+    conditions_of,
+    limited,
+    moved,
+)
+from mm_fusion_ros.evaluation.faulted import check_fingerprint
+from mm_fusion_ros.evaluation.protocol import FloorRule, MotionRule, load_protocol
+from mm_fusion_ros.evaluation.records import Findings, Truths
+from mm_fusion_ros.evaluation.robustness_page import page, plain_robustness
+from mm_fusion_ros.evaluation.scoring import BOTH, CAMERA, LIDAR
+from mm_fusion_ros.faults.injection import kinds
+from mm_fusion_ros.samples import CameraFrame, LidarScan, Modality
+
+PROTOCOL = load_protocol()
+MOTION = MotionRule(1.0, 0.3, 2.0)
+K = np.array([[190.0, 0.0, 191.5], [0.0, 190.0, 143.5], [0.0, 0.0, 1.0]])
+
+
+def frame(value: int, stamp_ns: int = 10**9) -> CameraFrame:
+    image = np.full((48, 64, 3), value, np.uint8)
+    return CameraFrame(stamp_ns, "optical", "front", image, K, np.eye(4))
+
+
+def scan() -> LidarScan:
+    rng = np.random.default_rng(0)
+    return LidarScan(
+        10**9, "lidar", "lidar", rng.normal(size=(500, 4)).astype(np.float32), np.eye(4)
+    )
+
+
+def truths(*places: float, kind: int = 0) -> Truths:
+    n = len(places)
+    centre = np.array([[x, 0.0, 0.5] for x in places]).reshape(n, 3)
+    return Truths(
+        np.full(n, kind), np.zeros(n, np.int64), centre, np.ones((n, 3)), np.zeros(n),
+        np.ones(n, bool), np.ones(n, bool),
+    )  # fmt: skip
+
+
+def findings(*places: float, kind: int = 0, probability: float = 0.9) -> Findings:
+    n = len(places)
+    centre = np.array([[x, 0.0, 0.5] for x in places]).reshape(n, 3)
+    return Findings(
+        np.full(n, kind), np.full(n, probability), np.zeros(n, np.int64), np.ones(n), centre,
+        np.ones((n, 3)), np.zeros(n), np.tile(np.eye(2), (n, 1, 1)), np.ones(n, bool),
+    )  # fmt: skip
+
+
+def test_the_protocol_names_every_fault_of_camera_and_lidar_that_one_sample_can_have() -> None:
+    conditions = conditions_of(PROTOCOL)
+    assert conditions[0] is CLEAN
+    names = [condition.name for condition in conditions]
+    assert len(set(names)) == len(names)
+    for group, modality in (("camera", Modality.CAMERA), ("lidar", Modality.LIDAR)):
+        asked = {c.kind for c in conditions if c.group == group}
+        # What is about a stream of samples, or is another way of saying absent, is no cell.
+        others = {"loss", "duplicate", "reorder", "future", "time_offset", "empty", "invalid"}
+        assert asked == kinds(modality).keys() - others
+    held_out = {c.kind for c in conditions if c.kind and kinds(c.modality)[c.kind].held_out}
+    assert held_out == {
+        "defocus", "lens_dirt", "rain", "ghost_points", "motion_distortion", "time_offset",
+    }  # fmt: skip
+
+
+def test_the_same_seed_strikes_alike_and_another_source_otherwise() -> None:
+    noise = Condition("camera", "noise", 3)
+    never = pytest.fail
+    first, again = (noise.strike(frame(100), 7, MOTION, never) for _ in range(2))
+    other = noise.strike(replace(frame(100), source="rear"), 7, MOTION, never)
+    assert first is not None and again is not None and other is not None
+    assert np.array_equal(first.image, again.image)
+    assert not np.array_equal(first.image, other.image)
+
+
+def test_what_is_absent_gives_nothing_and_what_is_frozen_gives_what_was() -> None:
+    assert Condition("lidar", "absent").strike(scan(), 1, MOTION, pytest.fail) is None
+    asked = []
+
+    def earlier(seconds: float) -> CameraFrame:
+        asked.append(seconds)
+        return frame(50, 10**9 - round(seconds * 1e9))
+
+    frozen = Condition("camera", "frozen").strike(frame(200), 1, MOTION, earlier)
+    late = Condition("both", "time_offset", 4).strike(frame(200), 1, MOTION, earlier)
+    assert frozen is not None and late is not None
+    assert (frozen.image == 50).all() and (late.image == 50).all()
+    assert frozen.stamp_ns == late.stamp_ns == 10**9
+    # The protocol's age, and the fourth level of the offset: 200 ms.
+    assert asked == [2.0, 0.2]
+
+
+def test_the_robot_was_behind_and_turned_the_other_way() -> None:
+    now_from_then = moved(2.0, MotionRule(1.0, 0.0, 2.0))
+    assert now_from_then[:3, 3] == pytest.approx([-2.0, 0.0, 0.0])
+    curved = moved(2.0, MOTION)
+    # 2 s at 0.3 rad/s: it pointed 0.6 rad to the right of now, behind and to the left.
+    assert np.arctan2(curved[1, 0], curved[0, 0]) == pytest.approx(-0.6)
+    assert curved[0, 3] < 0.0 and np.hypot(*curved[:2, 3]) == pytest.approx(1.97, abs=0.01)
+
+
+def test_a_lidar_is_asked_only_where_it_still_looks() -> None:
+    ahead_and_behind = truths(10.0, -10.0)
+    found = {LIDAR: findings(10.0, -10.0)}
+    narrow = Condition("lidar", "field_of_view", 3)
+    asked, answered = limited(ahead_and_behind, found, narrow)
+    assert asked.counts.tolist() == [True, False]
+    assert len(answered[LIDAR].kind) == 1
+    whole, same = limited(ahead_and_behind, found, Condition("lidar", "fog", 3))
+    assert whole.counts.all() and len(same[LIDAR].kind) == 2
+
+
+def record(seed: int = 200_000) -> FaultedRecord:
+    return FaultedRecord(
+        seed, truths(10.0, 20.0),
+        {
+            CLEAN_NAME: {
+                BOTH: findings(10.0, 20.0), CAMERA: findings(10.0), LIDAR: findings(10.0, 20.0),
+            },
+            "camera.fog:3": {BOTH: findings(10.0), CAMERA: findings()},
+        },
+    )  # fmt: skip
+
+
+def test_a_record_survives_its_file(tmp_path: Path) -> None:
+    written = record()
+    archive.write(written, tmp_path)
+    read = archive.read(tmp_path, written.seed)
+    assert {c: set(s) for c, s in read.found.items()} == {
+        c: set(s) for c, s in written.found.items()
+    }
+    for condition, subsets in written.found.items():
+        for subset, found in subsets.items():
+            for name, values in vars(found).items():
+                back = getattr(read.found[condition][subset], name)
+                assert back == pytest.approx(values, abs=1e-6)
+                assert back.dtype == values.dtype
+    assert np.array_equal(read.truths.centre, written.truths.centre)
+
+
+def test_what_is_lost_under_a_fault_shows_and_the_sensor_that_was_not_struck_is_the_floor() -> None:
+    records = [record(seed) for seed in range(6)]
+    cell = robustness.score_cell(records, PROTOCOL, Condition("camera", "fog", 3))
+    # One of two objects is still found; the lidar alone, which the fog spares, finds both.
+    assert cell.best("secondary") == LIDAR
+    assert cell.precision["secondary"][LIDAR].value == pytest.approx(1.0)
+    assert 0.3 < cell.relative("secondary").value < 0.6
+    above = cell.above_floor("secondary", FloorRule())
+    assert above.value == pytest.approx(cell.precision["secondary"][BOTH].value - 0.98)
+    result = robustness.summed_up([cell], PROTOCOL, len(records))
+    assert result.fallen["secondary"] == [cell]
+    bar = next(bar for bar in result.bars if "camera" in bar.name)
+    assert not bar.reached and "NOT reached" in robustness.text(result, PROTOCOL, "title")
+    html = page(result, PROTOCOL, title="a < b", facts={"model": "m"})
+    assert "a &lt; b" in html and "camera: fog" in html and "class=fallen" in html
+    assert plain_robustness(result, PROTOCOL)["below_floor"]["secondary"] == ["camera.fog:3"]
+
+
+def test_a_small_specialist_is_taken_whole() -> None:
+    def estimate(value: float) -> Estimate:
+        return Estimate(value, np.full(4, value), 5)
+
+    def cell(best: float) -> robustness.Cell:
+        figures = {"primary": {BOTH: estimate(0.5), CAMERA: estimate(best), LIDAR: estimate(0.0)}}
+        return robustness.Cell(Condition("camera", "black"), figures, figures)
+
+    rule = FloorRule(factor=0.5, small=0.1, least=-0.01)
+    assert cell(0.05).above_floor("primary", rule).value == pytest.approx(0.45)
+    assert cell(0.4).above_floor("primary", rule).value == pytest.approx(0.3)
+
+
+def test_records_of_another_model_are_not_continued(tmp_path: Path) -> None:
+    check_fingerprint(tmp_path / "fingerprint.json", {"model": "a"})
+    check_fingerprint(tmp_path / "fingerprint.json", {"model": "a"})
+    with pytest.raises(ValueError, match="another model"):
+        check_fingerprint(tmp_path / "fingerprint.json", {"model": "b"})
