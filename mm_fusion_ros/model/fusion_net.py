@@ -6,6 +6,7 @@ is held against.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,11 +14,22 @@ from torch import Tensor, nn
 
 from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES, CameraEncoder, CameraGrid, lift
 from mm_fusion_ros.model.encoders.lidar import LidarEncoder
+from mm_fusion_ros.model.fusion.concat import ConcatFusion
+from mm_fusion_ros.model.fusion.cross_attention import CrossAttentionFusion
 from mm_fusion_ros.model.fusion.masked import MaskedFusion
+from mm_fusion_ros.model.fusion.strategy import FusionStrategy
+from mm_fusion_ros.model.fusion.tensor import TensorFusion
 from mm_fusion_ros.model.heads import DetectionHead, ImageHead
 from mm_fusion_ros.model.region_head import RegionHead
 from mm_fusion_ros.perception.grid import FEATURE_CELLS, LIFT_POINTS_M
 
+STRATEGIES: dict[str, Callable[[int, int, int], FusionStrategy]] = {
+    "masked": MaskedFusion,
+    "concat": ConcatFusion,
+    "tensor": TensorFusion,
+    "cross_attention": CrossAttentionFusion,
+}
+DEFAULT = "masked"
 CAMERA_FEATURES, LIDAR_FEATURES, FUSED_FEATURES = 48, 96, 96
 
 
@@ -51,12 +63,17 @@ def coverage(valid: Tensor) -> Tensor:
 class FusionNet(nn.Module):
     """Camera and lidar encoders with a head each, the fusion, and the second look."""
 
-    def __init__(self) -> None:
+    def __init__(self, strategy: str = DEFAULT) -> None:
+        """A network that is not trained.
+
+        Args:
+            strategy: of `STRATEGIES`.
+        """
         super().__init__()
         self.camera_encoder = CameraEncoder()
         self.camera_grid = CameraGrid(CAMERA_FEATURES)
         self.lidar_encoder = LidarEncoder(LIDAR_FEATURES)
-        self.fusion = MaskedFusion(CAMERA_FEATURES, LIDAR_FEATURES, FUSED_FEATURES)
+        self.fusion = STRATEGIES[strategy](CAMERA_FEATURES, LIDAR_FEATURES, FUSED_FEATURES)
         self.image_head = ImageHead(IMAGE_FEATURES)
         self.camera_head = DetectionHead(CAMERA_FEATURES)
         self.lidar_head = DetectionHead(LIDAR_FEATURES)
@@ -81,7 +98,7 @@ class FusionNet(nn.Module):
         return features
 
     def fuse(self, camera: Tensor, lidar: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """Output maps and shares; see `MaskedFusion`."""
+        """Output maps and shares; see `FusionStrategy`."""
         by_camera, by_lidar = self.camera_head(camera), self.lidar_head(lidar)
         output, share = self.fusion(camera, lidar, present, by_camera, by_lidar)
         return output, share

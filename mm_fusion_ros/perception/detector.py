@@ -188,7 +188,9 @@ class Detector:
             merged = self._merge(lidars)
             feeds["lidar"], answers["lidar"] = merged.grid, merged.answer
             present[:, 1:] = 1.0
-        feeds |= {f"by_{name}": answer for name, answer in answers.items()}
+        # A strategy that does not ask for the answers of the modalities alone has no such inputs.
+        own = {f"by_{name}": answer for name, answer in answers.items()}
+        feeds |= {name: answer for name, answer in own.items() if name in self._empty}
 
         fused = self._graphs["fusion"].infer(feeds)
         subset = "both" if cameras and lidars else "camera" if cameras else "lidar"

@@ -6,6 +6,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from mm_fusion_ros.model.fusion_net import STRATEGIES
 from mm_fusion_ros.training import cache
 from mm_fusion_ros.training.train import STAGES, TrainConfig, Trainer
 
@@ -18,6 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scenes", type=int, default=default.scenes, help="training scenes")
     parser.add_argument("--validation", type=int, default=400, help="validation scenes")
     parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument(
+        "--strategy", choices=STRATEGIES, default=default.strategy, help="how modalities are fused"
+    )
     parser.add_argument("--batch", type=int, default=default.batch)
     parser.add_argument("--workers", type=int, default=default.workers, help="loader processes")
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto")
@@ -55,7 +59,8 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     config = TrainConfig(
-        seed=args.seed, scenes=args.scenes, batch=args.batch, workers=args.workers,
+        seed=args.seed, strategy=args.strategy, scenes=args.scenes, batch=args.batch,
+        workers=args.workers,
     )  # fmt: skip
     config = replace(config, steps=steps_of(args.steps, config.steps))
     seeds = [*range(args.scenes), *cache.VALIDATION_SEEDS[: args.validation]]

@@ -38,23 +38,26 @@ def run(args: argparse.Namespace) -> int:
 
     from mm_fusion_ros.inference.model_folder import write_manifest
     from mm_fusion_ros.model.export import export
-    from mm_fusion_ros.model.fusion_net import FusionNet
+    from mm_fusion_ros.model.fusion_net import DEFAULT, FusionNet
     from mm_fusion_ros.training.calibrate import calibrate
     from mm_fusion_ros.training.train import record
 
     command = " ".join(["mm-fusion", *sys.argv[1:]])
     provenance: dict[str, Any] = {"commit": commit(), "command": command}
-    net = FusionNet()
+    strategy = DEFAULT
     if args.untrained:
         torch.manual_seed(0)
+        net = FusionNet(strategy)
         provenance |= {"training": "none: random weights"}
     else:
         state = torch.load(args.checkpoint, map_location="cpu", weights_only=True)
+        strategy = state["config"].get("strategy", DEFAULT)
+        net = FusionNet(strategy)
         net.load_state_dict(state["average"])
         provenance |= {"training": record(state)}
     files = [path.name for path in export(net, args.out)]
     fields = {
-        "name": "mm_fusion masked",
+        "name": f"mm_fusion {strategy}",
         "version": args.version,
         "files": files,
         "inputs": {"image": "288x384 RGB uint8", "points": "base_link, 80 m square"},

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
 from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES
-from mm_fusion_ros.model.fusion_net import FusionNet, present_map
+from mm_fusion_ros.model.fusion_net import DEFAULT, FusionNet, present_map
 from mm_fusion_ros.training.dataset import (
     EVERYTHING,
+    SUBSETS,
     Augmentation,
     Batch,
     Needs,
@@ -43,9 +44,11 @@ NEEDS = {
     "lidar": Needs(images=False, grid=False, subsets=("lidar",)),
     "regions": Needs(images=False, regions=True, grid=False, raster=False, subsets=()),
     "camera": Needs(raster=False, subsets=("camera",)),
-    "fusion": Needs(subsets=("both",)),
+    "fusion": EVERYTHING,
     "joint": EVERYTHING,
 }
+SUBSET_SHARES = (0.15, 0.15, 0.7)
+"""How often a sample of the fusion stages has the camera only, the lidar only, both."""
 DEPTH_WEIGHT = 0.2
 IMAGE_WEIGHT = 0.5
 
@@ -55,6 +58,7 @@ class TrainConfig:
     """One training run; it is written into the checkpoint and the manifest."""
 
     seed: int = 0
+    strategy: str = DEFAULT
     scenes: int = 7000
     batch: int = 8
     steps: dict[str, int] = field(
@@ -114,7 +118,19 @@ def trained_modules(net: FusionNet, stage: str) -> list[nn.Module]:
     return parts[stage]
 
 
-def stage_loss(net: FusionNet, batch: Batch, stage: str) -> dict[str, Tensor]:
+def choose(targets: dict[str, TargetBatch], subset: Tensor) -> TargetBatch:
+    """For each sample the targets of its subset; `subset` (B,) indexes `SUBSETS`."""
+    rows = torch.arange(len(subset))
+
+    def pick(name: str) -> Tensor:
+        return torch.stack([getattr(targets[s], name) for s in SUBSETS])[subset, rows]
+
+    return TargetBatch(*[pick(name) for name in ("heat", "care", "weight", "box", "colour")])
+
+
+def stage_loss(
+    net: FusionNet, batch: Batch, stage: str, draw: torch.Generator
+) -> dict[str, Tensor]:
     """Loss terms of one step; "total" is what is minimised."""
     if stage == "lidar":
         return detection_loss(net.lidar_head(net.lidar(batch.raster)), batch.targets["lidar"])
@@ -134,10 +150,15 @@ def stage_loss(net: FusionNet, batch: Batch, stage: str) -> dict[str, Tensor]:
     with torch.set_grad_enabled(stage == "joint"):
         camera, covered, features = net.camera(batch.cameras)
         lidar = net.lidar(batch.raster)
-    # Where one modality is missing the fusion gives the other's own answer: nothing to be taught.
-    everywhere = torch.ones(len(lidar), device=lidar.device)
-    output, _ = net.fuse(camera, lidar, present_map(covered, everywhere, everywhere))
-    terms = detection_loss(output, batch.targets["both"])
+    subset = torch.full((len(lidar),), SUBSETS.index("both"))
+    if net.fusion.must_learn_absence:
+        shares = torch.tensor(SUBSET_SHARES)
+        subset = torch.multinomial(shares, len(lidar), replacement=True, generator=draw)
+    by_name = {name: subset == index for index, name in enumerate(SUBSETS)}
+    has_camera, has_lidar = (~by_name[other] for other in ("lidar", "camera"))
+    present = present_map(covered, has_camera.to(covered), has_lidar.to(covered))
+    output, _ = net.fuse(camera, lidar, present)
+    terms = detection_loss(output, choose(batch.targets, subset))
     if stage == "joint":
         alone = detection_loss(net.lidar_head(lidar), batch.targets["lidar"])["total"]
         alone = alone + detection_loss(net.camera_head(camera), batch.targets["camera"])["total"]
@@ -171,7 +192,7 @@ class Trainer:
         self.config, self.cache, self.out = config, cache, out
         self.device = torch.device(device)
         torch.manual_seed(config.seed)
-        self.net = FusionNet().to(self.device)
+        self.net = FusionNet(config.strategy).to(self.device)
         self.net = self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
         self.done: dict[str, int] = dict.fromkeys(STAGES, 0)
@@ -233,7 +254,7 @@ class Trainer:
 
     def averaged(self) -> FusionNet:
         """The network with its exponentially averaged weights, for evaluation and export."""
-        net = FusionNet()
+        net = FusionNet(self.config.strategy)
         net.load_state_dict(self.average)
         return net.eval()
 
@@ -282,6 +303,7 @@ class Trainer:
         if self.optimizer_state and self.stage == stage:
             optimizer.load_state_dict(self.optimizer_state)
         self.stage = stage
+        draw = torch.Generator().manual_seed(config.seed + self.done[stage])
         began = saved = time.monotonic()
         first = self.done[stage]
         sums: dict[str, float] = {}
@@ -290,7 +312,7 @@ class Trainer:
                 batch = to_device(loaded, self.device)
                 for group in optimizer.param_groups:
                     group["lr"] = rate(step, steps, config.learning_rate[stage])
-                terms = stage_loss(self.net, batch, stage)
+                terms = stage_loss(self.net, batch, stage, draw)
                 optimizer.zero_grad(set_to_none=True)
                 terms["total"].backward()
                 nn.utils.clip_grad_norm_(parameters, 10.0)

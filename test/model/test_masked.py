@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mm_fusion_ros.model.fusion.masked import LOG_VARIANCE, WHAT, WHERE, MaskedFusion
+from mm_fusion_ros.model.fusion.masked import LOG_VARIANCE, NOTHING, WHAT, WHERE, MaskedFusion
 from mm_fusion_ros.perception import maps
 
 CELLS = 16
@@ -57,7 +57,9 @@ def test_where_nothing_is_present_nothing_is_said() -> None:
     given["present"][:] = 0.0
     with torch.no_grad():
         output, share = trained()(**given)
-    assert not output.any() and not share.any()
+    classes = maps.packed(maps.CLASS)
+    assert (output[:, classes] == NOTHING).all() and not output[:, classes.stop :].any()
+    assert not share.any()
 
 
 def test_untrained_it_is_the_mean_by_inverse_variance() -> None:
@@ -67,7 +69,7 @@ def test_untrained_it_is_the_mean_by_inverse_variance() -> None:
         given[name][:, LOG_VARIANCE] = value
     fusion = MaskedFusion(6, 10, 96)
     with torch.no_grad():
-        fusion.head.output.weight.zero_()
+        fusion.answer.head.output.weight.zero_()
         output, share = fusion(**given)
     # Variances e and 1 / e: the camera weighs (1 / e) / (1 / e + e) = 0.1192.
     weight = 1.0 / (1.0 + torch.e**2)

@@ -5,22 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mm_fusion_ros.model.blocks import RELU_GAIN, Pyramid, StandardizedConvolution, convolution
-from mm_fusion_ros.model.heads import DetectionHead
+from mm_fusion_ros.model.blocks import RELU_GAIN, StandardizedConvolution
+from mm_fusion_ros.model.fusion.strategy import Answering, FusionStrategy
 from mm_fusion_ros.perception import maps
 
 ABSENT = 1e4
 """Taken from the logit of what is not there: its weight is exactly 0 in float32."""
 GATE_CHANNELS = 16
-CONTEXT = 48
 WHAT = maps.packed(slice(maps.CLASS.start, maps.COLOUR.stop))
 WHERE = maps.packed(slice(maps.OFFSET.start, maps.CHANNELS))
 """Each modality is weighed anew for each: the lidar may know where while the camera knows what."""
 LOG_VARIANCE = maps.packed(maps.LOG_VARIANCE)
 MAX_LOG_RATIO = 6.0
+NOTHING = -12.0
+"""Logit of every class where nobody looks."""
 
 
-class MaskedFusion(nn.Module):
+class MaskedFusion(FusionStrategy):
     """What each modality says, weighed, and what only both together can say, added to it.
 
     The weights are softmaxes over the modalities that are present. Their logits begin as the
@@ -30,6 +31,8 @@ class MaskedFusion(nn.Module):
     construction, exactly the one which that modality gives alone.
     """
 
+    must_learn_absence = False
+
     def __init__(self, camera_channels: int, lidar_channels: int, fused_channels: int) -> None:
         super().__init__()
         self.split = (fused_channels, GATE_CHANNELS)
@@ -37,36 +40,27 @@ class MaskedFusion(nn.Module):
         self.camera = StandardizedConvolution(camera_channels, sum(self.split), 1)
         self.lidar = StandardizedConvolution(lidar_channels, sum(self.split), 1)
         self.gate = nn.Conv2d(GATE_CHANNELS, 2, 1)
-        self.entry = convolution(fused_channels, CONTEXT, kernel=1)
-        self.pyramid = Pyramid((CONTEXT, 64), (0, 1))
-        # As in the lidar's encoder, what lies within a cell goes past the context.
-        self.merge = convolution(CONTEXT + fused_channels, fused_channels, kernel=1)
-        self.head = DetectionHead(fused_channels)
+        self.answer = Answering(fused_channels)
+        nothing = torch.zeros(1, maps.PACKED, 1, 1)
+        nothing[:, maps.packed(maps.CLASS)] = NOTHING
+        self.register_buffer("nothing", nothing, persistent=False)
         nn.init.constant_(self.camera.gain, RELU_GAIN)
         nn.init.constant_(self.lidar.gain, RELU_GAIN)
         with torch.no_grad():
             # To begin with nothing is added, and the variances alone decide.
-            self.head.output.weight.mul_(0.1)
+            output = self.answer.head.output
+            output.weight.mul_(0.1)
             self.gate.weight.zero_()
-            for bias in (self.head.output.bias, self.gate.bias):
+            for bias in (output.bias, self.gate.bias):
                 assert bias is not None
                 bias.zero_()
+
+    nothing: Tensor
 
     def forward(
         self, camera: Tensor, lidar: Tensor, present: Tensor, by_camera: Tensor, by_lidar: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Fuses; all maps are FEATURE_CELLS to an edge.
-
-        Args:
-            camera, lidar: (B, their channels, h, w), features; ignored where not present.
-            present: (B, 2, h, w), 1 where camera / lidar covers the cell, else 0.
-            by_camera, by_lidar: (B, maps.PACKED, h, w), what each says alone.
-
-        Returns:
-            output: (B, maps.PACKED, h, w).
-            share: (B, 2, h, w), mean of the weights for what and where; sums to 1 where at least
-                one modality covers the cell.
-        """
+        """See `FusionStrategy`; the share is the mean of the weights for what and where."""
         has_camera, has_lidar = present[:, :1], present[:, 1:]
         said_camera, spoken_camera = self.camera(camera).split(self.split, dim=1)
         said_lidar, spoken_lidar = self.lidar(lidar).split(self.split, dim=1)
@@ -78,13 +72,13 @@ class MaskedFusion(nn.Module):
         lidar_weight = torch.sigmoid(-logit) * has_lidar
 
         mixed = torch.relu(said_camera * has_camera + said_lidar * has_lidar)
-        context = self.pyramid(self.entry(mixed))
-        added = self.head(self.merge(torch.cat([context, mixed], dim=1)))
+        added = self.answer(mixed)
         parts = [
             camera_weight[:, [aspect]] * by_camera[:, channels]
             + lidar_weight[:, [aspect]] * by_lidar[:, channels]
             for aspect, channels in enumerate((WHAT, WHERE))
         ]
-        output = torch.cat(parts, dim=1) + has_camera * has_lidar * added
+        nobody = (1.0 - has_camera) * (1.0 - has_lidar)
+        output = torch.cat(parts, dim=1) + has_camera * has_lidar * added + nobody * self.nothing
         share = [weight.mean(dim=1, keepdim=True) for weight in (camera_weight, lidar_weight)]
         return output, torch.cat(share, dim=1)
