@@ -5,6 +5,7 @@ Callbacks enqueue; one worker thread owns the pipeline; the executor's thread ne
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -120,6 +121,9 @@ class FusionNode(LifecycleNode):
     def on_activate(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Starts the worker."""
         if self._worker is not None:
+            # What was loaded lives as long as the node: the collector need not walk it every time.
+            gc.collect()
+            gc.freeze()
             self._worker.start()
             self._monitor.activate()
         return Success
