@@ -249,9 +249,9 @@ class Detector:
         looks: list[dict[str, Look]] = [{} for _ in found]
         boxes = boxes_of([item.object for item in found])
         for camera in cameras:
-            image = camera.image
-            base_from_camera = camera.tick_from_base @ image.base_from_camera
-            regions = cut(image.image, image.intrinsics, base_from_camera, image.valid, boxes)
+            image, intrinsics, valid = camera.image.sharpest()
+            base_from_camera = camera.tick_from_base @ camera.image.base_from_camera
+            regions = cut(image, intrinsics, base_from_camera, valid, boxes)
             if not len(regions.rows):
                 continue
             said = self._graphs["regions"].infer({"crops": regions.crops, "about": regions.about})

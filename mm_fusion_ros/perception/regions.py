@@ -23,8 +23,11 @@ SMALLEST_PX = 8.0
 LARGEST_PX = 1024.0
 NEAREST_M = 0.5
 """Objects of which a corner is nearer to the camera than this are not looked at."""
-LEVELS = 3
-"""Halvings of the image from which crops are taken, so that none is shrunk by more than two."""
+LEVELS = 5
+"""Sizes of the image, each half the one before, from which crops are taken: so that none is shrunk
+by more than two."""
+LIGHT_PX = 96
+"""The light of an image is judged on a copy about so wide."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,13 +96,14 @@ def cut(
         )  # fmt: skip
     found, seen = squares(boxes, intrinsics, base_from_camera, valid)
     rows = np.flatnonzero(seen)
-    x0, y0, x1, y1 = valid
     levels = [image]
-    for _ in range(LEVELS - 1):
-        size = (max(levels[-1].shape[1] // 2, 1), max(levels[-1].shape[0] // 2, 1))
+    while len(levels) < LEVELS and min(levels[-1].shape[:2]) >= 2 * CROP:
+        size = (levels[-1].shape[1] // 2, levels[-1].shape[0] // 2)
         levels.append(np.asarray(cv2.resize(levels[-1], size, interpolation=cv2.INTER_AREA)))
     # The mean of logarithms, of a small copy: it is the light that is asked for, not the detail.
-    picture = levels[-1][y0 // 4 : max(y1 // 4, 1), x0 // 4 : max(x1 // 4, 1)]
+    small = min(range(len(levels)), key=lambda i: abs(levels[i].shape[1] - LIGHT_PX))
+    low, high = [v >> small for v in valid[:2]], [max(v >> small, 1) for v in valid[2:]]
+    picture = levels[small][low[1] : high[1], low[0] : high[0]]
     light = np.log(picture.reshape(-1, 3).astype(np.float32) + 8.0).mean(axis=0) - 4.0
 
     crops = np.zeros((len(rows), CROP, CROP, 3), np.uint8)
@@ -109,7 +113,7 @@ def cut(
     about[:, 4] = np.log(found[rows, 3])
     # A loop over objects, of which there are at most a few dozen.
     for crop, (u, v, edge, _) in zip(crops, found[rows], strict=True):
-        level = int(np.clip(np.floor(np.log2(edge / CROP)), 0, LEVELS - 1))
+        level = int(np.clip(np.floor(np.log2(edge / CROP)), 0, len(levels) - 1))
         cv2.warpAffine(
             levels[level], _crop_to_image(u, v, edge, 2**level), (CROP, CROP), dst=crop,
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_CONSTANT,

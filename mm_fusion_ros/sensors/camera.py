@@ -27,6 +27,19 @@ LAPLACIAN_GAIN = 20.0
 
 
 @dataclass(frozen=True, eq=False)
+class Original:
+    """The camera's own picture, where it needs no rectification: sharper than what is encoded.
+
+    Attributes:
+        image: (H, W, 3) uint8, RGB.
+        intrinsics: (3, 3) float64, K of it [pixels], pixel centres at integers.
+    """
+
+    image: NDArray[np.uint8]
+    intrinsics: Float
+
+
+@dataclass(frozen=True, eq=False)
 class PreparedImage:
     """A pinhole image of the network's size.
 
@@ -35,12 +48,21 @@ class PreparedImage:
         intrinsics: (3, 3) float64, K of this image [pixels], pixel centres at integers.
         valid: (x0, y0, x1, y1), where the camera's picture lies; x1, y1 are one past its end.
         base_from_camera: (4, 4) float64, camera optical frame to base_link.
+        original: the same picture at its own resolution; None where there is none that is sharper.
     """
 
     image: NDArray[np.uint8]
     intrinsics: Float
     valid: tuple[int, int, int, int]
     base_from_camera: Float
+    original: Original | None = None
+
+    def sharpest(self) -> tuple[NDArray[np.uint8], Float, tuple[int, int, int, int]]:
+        """Image, intrinsics and valid region of the picture in its best resolution."""
+        if self.original is None:
+            return self.image, self.intrinsics, self.valid
+        height, width = self.original.image.shape[:2]
+        return self.original.image, self.original.intrinsics, (0, 0, width, height)
 
 
 class CameraIntake:
@@ -82,7 +104,12 @@ class CameraIntake:
 
         image = np.zeros((NETWORK_SIZE[1], NETWORK_SIZE[0], 3), np.uint8)
         image[y0:y1, x0:x1] = picture
-        prepared = PreparedImage(image, intrinsics, (x0, y0, x1, y1), frame.base_from_camera)
+        # A view of what came; with a distortion, only what was scaled down has been rectified.
+        sharper = fitted.scale_x < 1.0 and not frame.distortion.any()
+        prepared = PreparedImage(
+            image, intrinsics, (x0, y0, x1, y1), frame.base_from_camera,
+            Original(frame.image, frame.intrinsics) if sharper else None,
+        )  # fmt: skip
         return prepared, quality
 
     def _check(self, frame: CameraFrame) -> None:

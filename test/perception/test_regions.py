@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -62,3 +63,20 @@ def test_beyond_the_image_a_crop_is_black_and_the_light_is_the_pictures_alone() 
 def test_no_boxes_give_no_crops() -> None:
     regions = cut(np.zeros((288, 384, 3), np.uint8), K, OPTICAL, WHOLE, np.zeros((0, 7)))
     assert regions.crops.shape == (0, CROP, CROP, 3) and not len(regions.rows)
+
+
+def test_a_picture_of_twice_the_size_gives_the_same_crop_but_sharper() -> None:
+    rng = np.random.default_rng(0)
+    small = cv2.resize(rng.integers(0, 255, (36, 48, 3), dtype=np.uint8), (384, 288))
+    large = cv2.resize(small, (768, 576), interpolation=cv2.INTER_LINEAR)
+    double = K.copy()
+    double[:2, :2] *= 2.0
+    double[:2, 2] = 2.0 * (K[:2, 2] + 0.5) - 0.5
+    boxes = box(3.0, 0.2)
+    one = cut(small, K, OPTICAL, WHOLE, boxes)
+    two = cut(large, double, OPTICAL, (0, 0, 768, 576), boxes)
+    assert np.abs(one.crops.astype(int) - two.crops.astype(int)).mean() < 4.0
+    # Twice as many pixels, as many metres, the same light.
+    assert two.about[0, 3] - one.about[0, 3] == pytest.approx(np.log(2.0), abs=1e-5)
+    assert two.about[0, 4] == pytest.approx(one.about[0, 4], abs=1e-5)
+    assert two.about[0, :3] == pytest.approx(one.about[0, :3], abs=0.01)

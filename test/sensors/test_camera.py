@@ -285,3 +285,23 @@ def test_black_borders_of_rectification_do_not_make_a_picture_dark() -> None:
     prepared, quality = INTAKE.accept(frame)
     assert (prepared.image == 0).any()
     assert quality["dark_fraction"] == 0.0
+
+
+def test_the_sharpest_picture_is_the_cameras_own_where_nothing_was_rectified() -> None:
+    large = frame_of(street())
+    large = dataclasses.replace(large, image=cv2.resize(large.image, (800, 600)))
+    large = dataclasses.replace(large, intrinsics=intrinsics(800, 600, 700.0))
+    prepared, _ = INTAKE.accept(large)
+    image, matrix, valid = prepared.sharpest()
+    assert image is large.image and valid == (0, 0, 800, 600)
+    assert np.array_equal(matrix, large.intrinsics)
+
+    bent = dataclasses.replace(
+        large, distortion_model="plumb_bob", distortion=np.array([-0.2, 0.05, 0.0, 0.0])
+    )
+    tiny = frame_of(cv2.resize(large.image, (200, 150)))
+    for frame in (bent, tiny):
+        prepared, _ = INTAKE.accept(frame)
+        image, matrix, valid = prepared.sharpest()
+        assert image is prepared.image and valid == prepared.valid
+        assert np.array_equal(matrix, prepared.intrinsics)
