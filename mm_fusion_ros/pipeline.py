@@ -86,6 +86,10 @@ class Evidence:
     obstacles: Pending[ObstacleGrid] | None = None
 
 
+def _met_anything(evidence: Evidence) -> bool:
+    return isinstance(evidence.prepared, PreparedScan) and len(evidence.prepared.points) > 0
+
+
 class Pipeline:
     """Synchronizes, encodes, fuses, localizes and grounds; see the module's description.
 
@@ -406,9 +410,9 @@ class Pipeline:
     ) -> ObstacleGrid | None:
         """The grid of all scans at the tick; one scan at the tick has had it made already.
 
-        Without a scan, what the images show takes its place.
+        Without a scan that met anything, what the images show takes its place.
         """
-        if not scans and cameras:
+        if cameras and not any(_met_anything(evidence) for evidence, _ in scans):
             return self._grid_of(np.concatenate([self._seen_by(camera) for camera in cameras]))
         if not scans:
             return None

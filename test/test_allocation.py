@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+# Arrays of many sizes that live together and are freed together, as one step of a network has them:
+# without it the top of the heap is given back after each step, and asked for anew in the next.
 PROGRAM = """
 import resource, sys
 import numpy as np
@@ -14,8 +16,9 @@ from mm_fusion_ros.allocation import keep_freed_memory
 if sys.argv[1] == "keep" and not keep_freed_memory():
     sys.exit(3)
 def use():
-    for _ in range(50):
-        np.ones(1_500_000, np.float32)  # 6 MB
+    for _ in range(20):
+        kept = [np.ones(size, np.float32) for size in range(400_000, 6_000_000, 400_000)]
+        del kept
 use()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 use()
@@ -33,6 +36,8 @@ def faults(how: str) -> int:
     return int(done.stdout)
 
 
-def test_arrays_are_made_again_without_asking_the_kernel() -> None:
-    # 6 MB are 1465 pages of 4 KiB: without it each of the 50 arrays may cost that many faults.
-    assert faults("keep") < 1500
+def test_arrays_are_made_again_without_asking_the_kernel_as_often() -> None:
+    plain, kept = faults("plain"), faults("keep")
+    if plain < 10_000:
+        pytest.skip(f"this C library keeps freed memory by itself ({plain} page faults)")
+    assert kept < plain / 10

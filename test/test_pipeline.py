@@ -246,3 +246,26 @@ def test_images_are_lifted_before_their_tick_also_while_the_robot_drives(
 
 def test_no_command_holds_with_that_reason() -> None:
     assert drive(Pipeline(FusionConfig()), stream(0.3))[-1].target.reason is HoldReason.NO_COMMAND
+
+
+@pytest.mark.parametrize("scans", ["none", "empty"])
+def test_without_a_lidar_that_meets_anything_the_obstacle_grid_is_made_of_the_images(
+    untrained_model: Path, scans: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead = np.column_stack([np.linspace(1.0, 8.0, 60), np.zeros(60), np.zeros(60)])
+    monkeypatch.setattr("mm_fusion_ros.pipeline.seen_points", lambda *_: ahead)
+    detector = Detector(ModelFolder.open(untrained_model), PerceptionConfig(threads=1))
+    arrivals = without(stream(0.5), "lidar")
+    if scans == "empty":
+        arrivals = [
+            (at, replace(s, points=np.zeros((0, 4), np.float32)) if isinstance(s, LidarScan) else s)
+            for at, s in stream(0.5)
+        ]
+    grid = drive(Pipeline(FusionConfig(), detector=detector), arrivals)[-1].obstacles
+    detector.close()
+    assert grid is not None
+    middle = grid.cells.shape[0] // 2
+    # The floor was seen 5 m ahead, and nothing at all behind.
+    five_m = int(5.0 / grid.resolution_m)
+    assert grid.cells[middle, middle + five_m] == 0
+    assert grid.cells[middle, middle - five_m] == -1

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from mm_fusion_ros.evaluation.matching import ground_distance
 from mm_fusion_ros.evaluation.protocol import MotionRule, Protocol
 from mm_fusion_ros.evaluation.records import Findings, Truths
 from mm_fusion_ros.faults.injection import kinds
@@ -120,22 +121,26 @@ def moved(before_s: float, motion: MotionRule) -> Float:
 
 
 def limited(
-    truths: Truths, findings: Mapping[str, Findings], condition: Condition
+    truths: Truths, findings: Mapping[str, Findings], condition: Condition, radius_m: float
 ) -> tuple[Truths, dict[str, Findings]]:
-    """Truth and answers as this condition scores them: a lidar is asked only where it looks."""
+    """Truth and answers as this condition scores them: a lidar is asked only where it looks.
+
+    Args:
+        radius_m: an answer so near to an object that is asked for is kept, wherever it fell.
+    """
     half = condition.sector_rad
     if half is None:
         return truths, dict(findings)
     inside = np.abs(np.arctan2(truths.centre[:, 1], truths.centre[:, 0])) <= half
-    return (
-        replace(truths, counts=truths.counts & inside),
-        {name: _within(found, half) for name, found in findings.items()},
-    )
+    asked = replace(truths, counts=truths.counts & inside)
+    return asked, {n: _within(found, half, asked, radius_m) for n, found in findings.items()}
 
 
-def _within(found: Findings, half: float) -> Findings:
+def _within(found: Findings, half: float, asked: Truths, radius_m: float) -> Findings:
     inside = np.abs(np.arctan2(found.centre[:, 1], found.centre[:, 0])) <= half
-    return Findings(**{name: values[inside] for name, values in vars(found).items()})
+    near = ground_distance(found.centre, asked.centre[asked.counts]) < radius_m
+    kept = inside | near.any(axis=1)
+    return Findings(**{name: values[kept] for name, values in vars(found).items()})
 
 
 def groups(conditions: Sequence[Condition]) -> dict[str, list[Condition]]:

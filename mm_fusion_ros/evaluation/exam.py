@@ -217,15 +217,13 @@ def code_digest(*more: str) -> str:
     """SHA-256 of the code that makes records: simulator, intake, network, decoding.
 
     Args:
-        more: further rooms of the package that belong to it.
+        more: further rooms and files of the package that belong to it.
     """
     package = Path(__file__).resolve().parents[1]
-    files = [
-        path
-        for room in (*CODE_OF_RECORDS, *more)
-        for path in sorted((package / room).rglob("*.py"))
-    ]
-    files += [package / name for name in FILES_OF_RECORDS]
+    files: list[Path] = []
+    for name in (*CODE_OF_RECORDS, *FILES_OF_RECORDS, *more):
+        place = package / name
+        files += [place] if name.endswith(".py") else sorted(place.rglob("*.py"))
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())

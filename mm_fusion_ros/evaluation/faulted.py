@@ -32,7 +32,9 @@ from mm_fusion_ros.sensors.rejection import Rejected
 
 SCENES, FINGERPRINT = "scenes", "fingerprint.json"
 NS = 1_000_000_000
-FAULT_CODE = "faults"
+CODE_OF_CONDITIONS = (
+    "faults", "evaluation/conditions.py", "evaluation/faulted.py", "evaluation/archive.py",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +82,7 @@ class FaultedExaminer:
             if seconds not in before:
                 old = scene(
                     seed, image_size=self._protocol.image_size,
-                    seen_from=moved(seconds, self._protocol.motion),
+                    seen_from=moved(seconds, self._protocol.motion), seen_at_s=-seconds,
                 )  # fmt: skip
                 shift_ns = round(seconds * NS)
                 before[seconds] = Sensed(
@@ -205,7 +207,7 @@ def faulted_fingerprint(folder: ModelFolder, protocol: Protocol) -> dict[str, An
         "protocol": protocol.digest,
         "model": dict(folder.manifest.files),
         "calibration": dict(folder.manifest.calibration),
-        "code": code_digest(FAULT_CODE),
+        "code": code_digest(*CODE_OF_CONDITIONS),
     }
 
 

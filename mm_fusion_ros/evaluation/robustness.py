@@ -29,10 +29,12 @@ from mm_fusion_ros.evaluation.conditions import (
     limited,
 )
 from mm_fusion_ros.evaluation.protocol import FloorRule, Least, Protocol
+from mm_fusion_ros.evaluation.records import Findings
 from mm_fusion_ros.evaluation.scoring import BOTH, CAMERA, LIDAR, SUBSETS
 
 SPECIALISTS = (CAMERA, LIDAR)
 _records: Sequence[FaultedRecord] = ()
+_clean: dict[float | None, Mapping[str, Mapping[str, Estimate]]] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,32 +116,54 @@ def mean_of(values: Sequence[Estimate]) -> Estimate:
     return Estimate(float(np.mean([v.value for v in known])), replicates, known[0].scenes)
 
 
-def score_cell(records: Sequence[FaultedRecord], protocol: Protocol, condition: Condition) -> Cell:
-    """Scores one condition; every cell shares the scenes and the bootstrap's draws."""
-    rule = protocol.bootstrap
-    drawn = draws(len(records), rule.replicates, rule.seed)
+def score_cell(
+    records: Sequence[FaultedRecord],
+    protocol: Protocol,
+    condition: Condition,
+    clean: dict[float | None, Mapping[str, Mapping[str, Estimate]]] | None = None,
+) -> Cell:
+    """Scores one condition; every cell shares the scenes and the bootstrap's draws.
+
+    Args:
+        clean: figures of the clean samples by the sector they are scored in; looked up and added
+            to, since most conditions share them.
+    """
+    clean = {} if clean is None else clean
     # Where a subset's sensors are not struck its clean answer stands.
     worse = [{**r.found[CLEAN_NAME], **r.found[condition.name]} for r in records]
-    scored = {
-        "worse": [limited(r.truths, w, condition) for r, w in zip(records, worse, strict=True)],
-        "clean": [limited(r.truths, r.found[CLEAN_NAME], condition) for r in records],
-    }
+    sector = condition.sector_rad
+    if sector not in clean:
+        clean[sector] = _precision(
+            records, [record.found[CLEAN_NAME] for record in records], protocol, condition
+        )
+    return Cell(condition, _precision(records, worse, protocol, condition), clean[sector])
 
-    def precision(which: str) -> dict[str, dict[str, Estimate]]:
-        truths = [truth for truth, _ in scored[which]]
-        return {
-            key: {
-                subset: mean_average_precision(
-                    truths, [found[subset] for _, found in scored[which]], drawn,
-                    region=protocol.regions[figure.region], with_colour=figure.with_colour,
-                    rule=protocol.precision,
-                ).overall
-                for subset in SUBSETS
-            }
-            for key, figure in protocol.figures.items()
-        }  # fmt: skip
 
-    return Cell(condition, precision("worse"), precision("clean"))
+def _precision(
+    records: Sequence[FaultedRecord],
+    found: Sequence[Mapping[str, Findings]],
+    protocol: Protocol,
+    condition: Condition,
+) -> dict[str, dict[str, Estimate]]:
+    rule = protocol.bootstrap
+    drawn = draws(len(records), rule.replicates, rule.seed)
+    radius_m = max(protocol.precision.radii_m)
+    scored = [
+        limited(record.truths, answers, condition, radius_m)
+        for record, answers in zip(records, found, strict=True)
+    ]
+    truths = [truth for truth, _ in scored]
+    return {
+        key: {
+            subset: mean_average_precision(
+                truths, [answers[subset] for _, answers in scored], drawn,
+                region=protocol.regions[figure.region], with_colour=figure.with_colour,
+                rule=protocol.precision,
+            ).overall
+            for subset in SUBSETS
+        }
+        for key, figure in protocol.figures.items()
+    }  # fmt: skip
 
 
 def score_all(
@@ -168,7 +192,7 @@ def _load(folder: Path, seeds: Sequence[int]) -> None:
 
 
 def _score(protocol: Protocol, condition: Condition) -> Cell:
-    return score_cell(_records, protocol, condition)
+    return score_cell(_records, protocol, condition, _clean)
 
 
 def summed_up(cells: Sequence[Cell], protocol: Protocol, scenes: int) -> Robustness:
@@ -186,11 +210,11 @@ def summed_up(cells: Sequence[Cell], protocol: Protocol, scenes: int) -> Robustn
     bars = [
         Bar(f"mRA of {group} faults, {_figure(protocol, bar)}", relative[group][bar.figure],
             bar.least)
-        for group, bar in rule.mean_relative.items() if group in relative
+        for group, bar in rule.mean_relative.items()
     ]  # fmt: skip
     bars += [
         Bar(f"{name}: RA, {_figure(protocol, bar)}", by_name[name].relative(bar.figure), bar.least)
-        for name, bar in rule.missing.items() if name in by_name
+        for name, bar in rule.missing.items()
     ]  # fmt: skip
     fallen = {}
     for key in ("primary", "secondary"):

@@ -63,6 +63,8 @@ def squares(
         (k, 4) middle u v, edge [pixels], edge at the object's depth [m]; (k,) whether the middle
         is in view.
     """
+    if not len(boxes):
+        return np.zeros((0, 4)), np.zeros(0, bool)
     corners = np.array([box_corners(box[:3], box[3:6], float(box[6])) for box in boxes])
     points = apply(inverse(base_from_camera), corners.reshape(-1, 3))
     pixels, depth = project(points, intrinsics)

@@ -111,7 +111,9 @@ def look_shares(item: Detection, calibration: Calibration) -> dict[str, float]:
         return max(1.0 / (variance + LEAST_VARIANCE) - ignorant, 0.0)
 
     voices = {
-        name: precision(softmax(class_evidence({name: look}, calibration)))
+        name: precision(
+            softmax(calibration.look_weight * class_evidence({name: look}, calibration))
+        )
         for name, look in item.looks.items()
     }
     total = sum(voices.values()) + precision(on_grid(item, calibration)[1])

@@ -56,6 +56,7 @@ def scene(
     rig: Rig | None = None,
     options: WorldOptions | None = None,
     seen_from: Float | None = None,
+    seen_at_s: float = 0.0,
 ) -> SceneSample:
     """One labelled sample at a drawn pose in the world of a seed; deterministic in the seed.
 
@@ -66,6 +67,7 @@ def scene(
         options: of the world; None takes the defaults.
         seen_from: (4, 4), base_link where the sensors looked to base_link at the drawn pose: what
             sensors show that lag behind a robot that moves. Such a sample has no labels.
+        seen_at_s: when the sensors looked; what moves is then elsewhere on its way [s].
     """
     world = generate(seed, options or WorldOptions())
     rng = np.random.default_rng([seed, 2])
@@ -80,7 +82,7 @@ def scene(
     renderer = Renderer(world)
     frames, ids = [], []
     for spec in rig.cameras:
-        image, under = renderer.camera(map_from_base @ spec.base_from_camera, spec, 0.0, rng)
+        image, under = renderer.camera(map_from_base @ spec.base_from_camera, spec, seen_at_s, rng)
         ids.append(under)
         frames.append(
             CameraFrame(
@@ -89,7 +91,7 @@ def scene(
             )
         )  # fmt: skip
     points, offset, met = renderer.lidar(
-        map_from_base @ rig.lidar.base_from_lidar, rig.lidar, 0.0, rng
+        map_from_base @ rig.lidar.base_from_lidar, rig.lidar, seen_at_s, rng
     )
     scan = LidarScan(
         SCENE_STAMP_NS, "lidar", rig.lidar.name, points, rig.lidar.base_from_lidar, offset

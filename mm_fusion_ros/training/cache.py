@@ -24,6 +24,7 @@ from mm_fusion_ros.perception.grid import STRIDE
 from mm_fusion_ros.samples import Float
 
 if TYPE_CHECKING:
+    from mm_fusion_ros.sim.drive import SceneSample
     from mm_fusion_ros.sim.labels import Label
 
 TRAIN_SEEDS = range(100_000)
@@ -68,7 +69,11 @@ def generate(seed: int) -> Scene:
     """The scene of that seed, fresh from the simulator."""
     from mm_fusion_ros.sim.drive import scene  # open3d stays out of a process that only reads
 
-    sample = scene(seed, image_size=IMAGE_SIZE)
+    return of_sample(scene(seed, image_size=IMAGE_SIZE))
+
+
+def of_sample(sample: SceneSample) -> Scene:
+    """What the cache keeps of a sample; `under` fits images of its own size."""
     points = sample.lidar.points[np.isfinite(sample.lidar.points).all(axis=1)].copy()
     points[:, :3] = apply(sample.lidar.base_from_lidar, points[:, :3])
     labels = sample.labels

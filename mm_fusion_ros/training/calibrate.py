@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 from scipy.optimize import minimize, minimize_scalar
 
-from mm_fusion_ros.config import PerceptionConfig
+from mm_fusion_ros.config import CameraConfig, LidarConfig, PerceptionConfig
 from mm_fusion_ros.evaluation.matching import assign
 from mm_fusion_ros.evaluation.protocol import Protocol, load_protocol
 from mm_fusion_ros.evaluation.records import Truths, findings_of
@@ -26,8 +26,8 @@ from mm_fusion_ros.perception.second_look import (
     on_grid,
     settled,
 )
-from mm_fusion_ros.sensors.camera import PreparedImage
-from mm_fusion_ros.sensors.lidar import PreparedScan
+from mm_fusion_ros.sensors.camera import CameraIntake, PreparedImage
+from mm_fusion_ros.sensors.lidar import LidarIntake, PreparedScan
 from mm_fusion_ros.training import cache
 from mm_fusion_ros.training.cache import Scene
 
@@ -55,16 +55,14 @@ class Case:
     asked: NDArray[np.bool_]
 
 
-def prepare(scene: Scene) -> tuple[list[PreparedImage], PreparedScan]:
-    """A cached scene as the detector takes it; cached images have the network's size."""
-    height, width = scene.images.shape[1:3]
-    images = [
-        PreparedImage(image, k, (0, 0, width, height), extrinsics)
-        for image, k, extrinsics in zip(
-            scene.images, scene.intrinsics, scene.base_from_camera, strict=True
-        )
-    ]
-    return images, PreparedScan(points=scene.points, invalid=0)
+def prepare(seed: int, protocol: Protocol) -> tuple[Scene, list[PreparedImage], PreparedScan]:
+    """A scene as the exam sees it, through the sensors' own intakes."""
+    from mm_fusion_ros.sim.drive import scene  # open3d stays out of a process that only fits
+
+    sample = scene(seed, image_size=protocol.image_size)
+    camera_intake, lidar_intake = CameraIntake(CameraConfig()), LidarIntake(LidarConfig())
+    images = [camera_intake.accept(frame)[0] for frame in sample.cameras]
+    return cache.of_sample(sample), images, lidar_intake.accept(sample.lidar)[0]
 
 
 def owners(
@@ -297,13 +295,12 @@ def figures(
 
 
 def calibrate(
-    folder: Path, scenes: Path, seeds: Sequence[int]
+    folder: Path, seeds: Sequence[int]
 ) -> tuple[dict[str, dict[str, object]], dict[str, dict[str, float]]]:
-    """Fits all subsets on cached validation scenes.
+    """Fits all subsets on validation scenes.
 
     Args:
         folder: model folder whose manifest holds no calibration yet.
-        scenes: the cache.
         seeds: validation seeds.
 
     Returns:
@@ -318,10 +315,10 @@ def calibrate(
     detector = Detector(
         ModelFolder.open(folder), PerceptionConfig(score_threshold=0.005, max_objects=100)
     )
+    protocol = load_protocol()
     cases: dict[str, list[Case]] = {subset: [] for subset in SUBSETS}
     for seed in track(list(seeds), description="calibration"):
-        scene = cache.load(cache.path_of(scenes, seed))
-        images, scan = prepare(scene)
+        scene, images, scan = prepare(seed, protocol)
         cameras = [detector.encode_camera(im, f"camera_{i}") for i, im in enumerate(images)]
         lidar = detector.encode_lidar(scan)
         by_lidar = scene.lidar_points >= cache.LIDAR_MIN_POINTS
@@ -334,7 +331,6 @@ def calibrate(
         for subset, (found, asked) in answers.items():
             cases[subset].append(Case(found, scene, asked))
     detector.close()
-    protocol = load_protocol()
     calibrations = {subset: fit(cases[subset], subset == "camera", protocol) for subset in SUBSETS}
     return (
         {subset: asdict(calibration) for subset, calibration in calibrations.items()},

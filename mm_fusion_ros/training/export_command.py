@@ -15,7 +15,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.add_argument("--checkpoint", type=Path, default=Path("runs/train/checkpoint.pt"))
     parser.add_argument("--out", type=Path, default=Path("runs/model"), help="model folder")
-    parser.add_argument("--cache", type=Path, default=Path("runs/scenes"), help="generated scenes")
     parser.add_argument("--validation", type=int, default=300, help="scenes to calibrate on")
     parser.add_argument("--version", default="0.1.0", help="version of these weights")
     parser.add_argument(
@@ -65,8 +64,7 @@ def run(args: argparse.Namespace) -> int:
     write_manifest(args.out, **fields, provenance=provenance, calibration={})
     if not args.untrained:
         seeds = list(cache.VALIDATION_SEEDS[: args.validation])
-        cache.fill(args.cache, seeds, 2)
-        calibration, figures = calibrate(args.out, args.cache, seeds)
+        calibration, figures = calibrate(args.out, seeds)
         provenance |= {"validation": {"scenes": len(seeds), **figures}}
         write_manifest(args.out, **fields, provenance=provenance, calibration=calibration)
     print(f"model folder: {args.out}")

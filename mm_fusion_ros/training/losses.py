@@ -162,7 +162,9 @@ def region_losses(
         * named.float()
     )
     terms = {
-        "region_class": torch.nn.functional.nll_loss(classes, class_index),
+        # A sum, as the mean of nothing is no number.
+        "region_class": torch.nn.functional.nll_loss(classes, class_index, reduction="sum")
+        / max(len(classes), 1),
         "region_colour": by_colour.sum() / named.sum().clamp(min=1),
     }
     terms["total"] = terms["region_class"] + terms["region_colour"]

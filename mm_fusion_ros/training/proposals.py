@@ -24,6 +24,8 @@ EMPTY_BOXES = 2
 SIGMA_M, SIGMA_PER_M = 0.12, 0.008
 """A detector's error of place: at hand, and for each metre of distance."""
 SIGMA_SIZE = 0.15
+HIDDEN_PX = 14.0
+"""A square of this edge holds a dozen cells of `Scene.under`; of smaller ones none may show."""
 HIDDEN_FRACTION = 0.1
 """Where less of a box's square shows an object, it stands for nothing."""
 
@@ -75,8 +77,10 @@ def _of_camera(scene: Scene, camera: int, rng: np.random.Generator) -> Proposals
         scene.under[camera][scene.under[camera] >= 0], minlength=len(boxes)
     ) > 0  # fmt: skip
     seen = scene.seen[:, camera]
-    # Neither clearly seen nor clearly hidden: nobody can say what the right answer is.
-    certain = seen | ~shows
+    # Neither clearly seen nor clearly hidden, or so small that it may hide between the cells:
+    # nobody can say what the right answer is.
+    found, _ = squares(boxes, *placed, valid)
+    certain = seen | (~shows & (found[:, 2] > HIDDEN_PX))
     boxes, seen, rows = boxes[certain], seen[certain], np.flatnonzero(certain)
     classes = np.where(seen, scene.class_index[rows], NOTHING)
     colours = np.where(seen, scene.colour_index[rows], -1)

@@ -19,7 +19,7 @@ from mm_fusion_ros.evaluation.conditions import (
     limited,
     moved,
 )
-from mm_fusion_ros.evaluation.faulted import check_fingerprint
+from mm_fusion_ros.evaluation.faulted import SCENES, check_fingerprint, run_faulted
 from mm_fusion_ros.evaluation.protocol import FloorRule, MotionRule, load_protocol
 from mm_fusion_ros.evaluation.records import Findings, Truths
 from mm_fusion_ros.evaluation.robustness_page import page, plain_robustness
@@ -118,11 +118,22 @@ def test_a_lidar_is_asked_only_where_it_still_looks() -> None:
     ahead_and_behind = truths(10.0, -10.0)
     found = {LIDAR: findings(10.0, -10.0)}
     narrow = Condition("lidar", "field_of_view", 3)
-    asked, answered = limited(ahead_and_behind, found, narrow)
+    asked, answered = limited(ahead_and_behind, found, narrow, 2.0)
     assert asked.counts.tolist() == [True, False]
     assert len(answered[LIDAR].kind) == 1
-    whole, same = limited(ahead_and_behind, found, Condition("lidar", "fog", 3))
+    whole, same = limited(ahead_and_behind, found, Condition("lidar", "fog", 3), 2.0)
     assert whole.counts.all() and len(same[LIDAR].kind) == 2
+
+
+def test_an_answer_just_beyond_the_sector_still_belongs_to_the_object_within() -> None:
+    within, beyond = np.radians(29.5), np.radians(30.5)
+    asked, found = truths(0.0), findings(0.0, 0.0)
+    asked.centre[0, :2] = 20.0 * np.cos(within), 20.0 * np.sin(within)
+    found.centre[0, :2] = 20.0 * np.cos(beyond), 20.0 * np.sin(beyond)
+    found.centre[1, :2] = 30.0 * np.cos(beyond), 30.0 * np.sin(beyond)
+    narrow = Condition("lidar", "field_of_view", 5)  # 60 degrees
+    _, answered = limited(asked, {LIDAR: found}, narrow, 2.0)
+    assert np.array_equal(answered[LIDAR].centre, found.centre[:1])
 
 
 def record(seed: int = 200_000) -> FaultedRecord:
@@ -162,13 +173,16 @@ def test_what_is_lost_under_a_fault_shows_and_the_sensor_that_was_not_struck_is_
     assert 0.3 < cell.relative("secondary").value < 0.6
     above = cell.above_floor("secondary", FloorRule())
     assert above.value == pytest.approx(cell.precision["secondary"][BOTH].value - 0.98)
-    result = robustness.summed_up([cell], PROTOCOL, len(records))
+    rule = replace(PROTOCOL.robustness, missing={})
+    rule = replace(rule, mean_relative={"camera": rule.mean_relative["camera"]})
+    protocol = replace(PROTOCOL, robustness=rule)
+    result = robustness.summed_up([cell], protocol, len(records))
     assert result.fallen["secondary"] == [cell]
     bar = next(bar for bar in result.bars if "camera" in bar.name)
-    assert not bar.reached and "NOT reached" in robustness.text(result, PROTOCOL, "title")
-    html = page(result, PROTOCOL, title="a < b", facts={"model": "m"})
+    assert not bar.reached and "NOT reached" in robustness.text(result, protocol, "title")
+    html = page(result, protocol, title="a < b", facts={"model": "m"})
     assert "a &lt; b" in html and "camera: fog" in html and "class=fallen" in html
-    assert plain_robustness(result, PROTOCOL)["below_floor"]["secondary"] == ["camera.fog:3"]
+    assert plain_robustness(result, protocol)["below_floor"]["secondary"] == ["camera.fog:3"]
 
 
 def test_a_small_specialist_is_taken_whole() -> None:
@@ -189,3 +203,52 @@ def test_records_of_another_model_are_not_continued(tmp_path: Path) -> None:
     check_fingerprint(tmp_path / "fingerprint.json", {"model": "a"})
     with pytest.raises(ValueError, match="another model"):
         check_fingerprint(tmp_path / "fingerprint.json", {"model": "b"})
+
+
+@pytest.fixture
+def small_exam(untrained_model: Path, tmp_path: Path) -> Path:
+    """A folder of records of one scene under a few conditions, by a network of random weights."""
+    pytest.importorskip("open3d", reason="open3d is absent; `make setup` installs it")
+    run_faulted(str(untrained_model), FEW, tmp_path, count=1, split="validation", processes=1)
+    return tmp_path
+
+
+FEW = replace(
+    PROTOCOL,
+    faults={
+        "camera": {"absent": 1, "black": 1},
+        "lidar": {"absent": 1},
+        "both": {"time_offset": 1},
+    },
+    image_size=(384, 288),
+    min_probability=0.001,
+)
+
+
+def test_a_scene_is_examined_under_every_condition(small_exam: Path) -> None:
+    seed = PROTOCOL.seeds["validation"][0]
+    found = archive.read(small_exam / SCENES, seed).found
+    assert list(found) == [c.name for c in conditions_of(FEW)]
+    assert set(found["lidar.absent"]) == {BOTH, LIDAR}
+    assert set(found["camera.black"]) == set(found["both.time_offset:1"]) == {BOTH, CAMERA}
+    # Without a sensor the other's clean answer stands, and the sensor itself says nothing.
+    for gone, left in ((CAMERA, LIDAR), (LIDAR, CAMERA)):
+        missing, clean = found[f"{gone}.absent"], found[CLEAN_NAME]
+        assert not len(missing[gone].kind)
+        assert missing[BOTH].centre == pytest.approx(clean[left].centre, abs=1e-5)
+    # A black image is something else than none.
+    assert not np.array_equal(found["camera.black"][CAMERA].kind, found[CLEAN_NAME][CAMERA].kind)
+
+
+def test_an_interrupted_exam_goes_on_and_a_changed_one_is_refused(
+    small_exam: Path, untrained_model: Path
+) -> None:
+    seed = PROTOCOL.seeds["validation"][0]
+    path = archive.path_of(small_exam / SCENES, seed)
+    before = path.stat().st_mtime_ns
+    options = {"count": 1, "split": "validation", "processes": 1}
+    run_faulted(str(untrained_model), FEW, small_exam, **options)  # type: ignore[arg-type]
+    assert path.stat().st_mtime_ns == before
+    other = replace(FEW, digest="another")
+    with pytest.raises(ValueError, match="another model"):
+        run_faulted(str(untrained_model), other, small_exam, **options)  # type: ignore[arg-type]

@@ -50,6 +50,17 @@ def test_every_subset_gives_an_answer_that_what_is_missing_does_not_touch(
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
+def test_what_is_missing_in_some_cells_has_no_share_there(name: str) -> None:
+    given = inputs()
+    given[2] = (torch.rand(1, 2, CELLS, CELLS) > 0.4).float()
+    with torch.no_grad():
+        output, share = STRATEGIES[name](6, 10, 96)(*given)
+    assert torch.isfinite(output).all()
+    assert not share[given[2] == 0.0].any()
+    assert torch.allclose(share.sum(dim=1), given[2].amax(dim=1), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_learns_from_both(name: str) -> None:
     given = inputs(2)
     strategy = STRATEGIES[name](6, 10, 96)

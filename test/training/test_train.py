@@ -66,6 +66,21 @@ def test_every_stage_runs_and_changes_only_its_own_part(folder: Path, tmp_path: 
     assert not torch.equal(state("camera"), encoders[1])
 
 
+def test_other_strategies_are_trained_over_encoders_that_are_there(
+    folder: Path, tmp_path: Path
+) -> None:
+    first = Trainer(config(lidar=1), folder, tmp_path / "first")
+    first.run()
+    other = replace(config(fusion=2), strategy="concat")
+    trainer = Trainer(other, folder, tmp_path / "concat")
+    taken = trainer.start_from(first.checkpoint)
+    assert "lidar_encoder" in taken and "fusion" not in taken
+    before = {k: v.clone() for k, v in trainer.net.state_dict().items()}
+    trainer.run(["fusion"])
+    for name, value in trainer.net.state_dict().items():
+        assert torch.equal(value, before[name]) != name.startswith("fusion."), name
+
+
 def test_the_lidar_stage_learns_a_few_scenes_by_heart(folder: Path, tmp_path: Path) -> None:
     trainer = Trainer(config(lidar=50), folder, tmp_path)
     torch.manual_seed(0)
