@@ -66,8 +66,8 @@ class TrainConfig:
             "image": 1200,
             "lidar": 2000,
             "regions": 2000,
-            "camera": 1000,
-            "fusion": 1000,
+            "camera": 900,
+            "fusion": 800,
             "joint": 0,
         }
     )
