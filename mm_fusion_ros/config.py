@@ -231,6 +231,10 @@ class ReliabilityConfig:
     health_step: float = param(
         0.2, "how fast refused messages cost trust: weight of the newest", low=0.01, high=1.0
     )
+    fuse_above: float = param(
+        0.1, "a camera or lidar trusted less is left out of the objects, while another is trusted",
+        low=0.0, high=1.0,
+    )  # fmt: skip
     healthy: float = param(
         0.7, "fraction of accepted messages above which trust is whole", low=0.01, high=1.0
     )

@@ -345,6 +345,12 @@ class Pipeline:
             if feature is not None or self._detector is None:
                 used[name] = entry.age_ns
 
+        # Believe: what is plainly broken has no say while another sensor works.
+        seeing = [camera.source for camera in cameras] + [lidar.source for lidar in lidars]
+        believed = self._gate.believed(seeing, now_ns)
+        cameras = [camera for camera in cameras if camera.source in believed]
+        lidars = [lidar for lidar in lidars if lidar.source in believed]
+
         # Fuse: objects in base_link at the tick, then with ids and velocities.
         stamps = {name: entry.stamp_ns for name, entry in due.entries.items()}
         detections = self._detect(cameras, lidars, stamps)

@@ -208,6 +208,36 @@ def test_with_networks_shares_of_cameras_and_lidars_sum_to_one(detector: Detecto
         assert sum(share or 0.0 for share in on_pose) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("broken", ["camera", "lidar"])
+def test_a_sensor_that_sees_nothing_leaves_the_other_s_own_answer(
+    detector: Detector, broken: str
+) -> None:
+    def spoilt(sample: Sample) -> Sample:
+        if broken == "camera" and isinstance(sample, CameraFrame):
+            return replace(sample, image=np.zeros_like(sample.image))
+        if broken == "lidar" and isinstance(sample, LidarScan):
+            return replace(sample, points=np.zeros((0, 4), np.float32))
+        return sample
+
+    arrivals = [(at, spoilt(sample)) for at, sample in stream(0.5)]
+    bad = drive(Pipeline(FusionConfig(), detector=detector), arrivals)[-1]
+    assert bad.reliability[broken].share == 0.0
+    assert bad.reliability[broken].trust < 0.1
+    other = {"camera": "lidar", "lidar": "camera"}[broken]
+    assert bad.reliability[other].share == pytest.approx(1.0)
+    assert all(set(item.support) <= {other} for item in bad.objects)
+
+
+def test_where_every_sensor_is_bad_they_still_speak(detector: Detector) -> None:
+    arrivals = [
+        (at, replace(s, image=np.zeros_like(s.image)) if isinstance(s, CameraFrame) else s)
+        for at, s in without(stream(0.5), "lidar")
+    ]
+    last = drive(Pipeline(FusionConfig(), detector=detector), arrivals)[-1]
+    assert last.reliability["camera"].share == pytest.approx(1.0)
+    assert last.reliability["camera"].trust < 0.1
+
+
 def test_an_encoder_that_fails_takes_out_its_own_sensor_only(detector: Detector) -> None:
     class Broken:
         def __getattr__(self, name: str) -> object:

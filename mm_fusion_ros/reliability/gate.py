@@ -6,7 +6,7 @@ for the objects, over odometry and GPS for the pose. What was not used has a sha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from mm_fusion_ros.config import ReliabilityConfig, SourceConfig
 from mm_fusion_ros.outputs import Reason, Reliability
@@ -31,6 +31,7 @@ class Gate:
 
     def __init__(self, sources: Sequence[SourceConfig], limits: ReliabilityConfig) -> None:
         self._modality = {source.name: Modality(source.modality) for source in sources}
+        self._fuse_above = limits.fuse_above
         self._monitors = {source.name: SourceMonitor(source, limits) for source in sources}
 
     def reset(self) -> None:
@@ -48,6 +49,17 @@ class Gate:
         """Takes note of a refused message; an unknown source is nobody's."""
         if source in self._monitors:
             self._monitors[source].reject()
+
+    def believed(self, seeing: Collection[str], now_ns: int) -> set[str]:
+        """Which of these cameras and lidars may speak for the objects.
+
+        One that is trusted less than `fuse_above` is left out, unless all are: then a bad sensor
+        is better than none, and its trust says so.
+        """
+        trusted = {
+            name for name in seeing if self._monitors[name].judge(now_ns)[0] >= self._fuse_above
+        }
+        return trusted or set(seeing)
 
     def judge(
         self,
