@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,14 @@ class FaultedRecord:
     Attributes:
         found: condition's name to subset to answer; where a subset's sensors are not struck, it
             has no entry, and its clean answer stands.
+        trust: condition's name to the mean trust in the sensors that it strikes; "clean|camera"
+            and "clean|lidar" of the clean scene.
     """
 
     seed: int
     truths: Truths
     found: Mapping[str, Mapping[str, Findings]]
+    trust: Mapping[str, float] = field(default_factory=dict)
 
 
 def path_of(folder: Path, seed: int) -> Path:
@@ -44,6 +47,8 @@ def write(record: FaultedRecord, folder: Path) -> None:
     arrays: dict[str, NDArray[np.generic]] = {
         "keys": np.array(keys), "count": np.array([len(found.kind) for found in tables], np.int64),
     }  # fmt: skip
+    arrays["trust_keys"] = np.array(list(record.trust), dtype=np.str_)
+    arrays["trust"] = np.array(list(record.trust.values()), np.float64)
     for entry in fields(Findings):
         joined = [getattr(found, entry.name) for found in tables]
         arrays[f"found_{entry.name}"] = _small(
@@ -73,12 +78,14 @@ def read(folder: Path, seed: int) -> FaultedRecord:
         whole = {entry.name: data[f"found_{entry.name}"] for entry in fields(Findings)}
         truths = Truths(**{entry.name: data[f"truth_{entry.name}"] for entry in fields(Truths)})
         keys = [str(key) for key in data["keys"]]
+        names = [str(name) for name in data["trust_keys"]]
+        trust = dict(zip(names, data["trust"].tolist(), strict=True))
     found: dict[str, dict[str, Findings]] = {}
     for key, start, stop in zip(keys, [0, *stops[:-1]], stops, strict=True):
         condition, _, subset = key.partition(SEPARATOR)
         rows: Any = {name: _wide(values[start:stop]) for name, values in whole.items()}
         found.setdefault(condition, {})[subset] = Findings(**rows)
-    return FaultedRecord(seed, truths, found)
+    return FaultedRecord(seed, truths, found, trust)
 
 
 def _wide(values: NDArray[np.generic]) -> NDArray[np.generic]:

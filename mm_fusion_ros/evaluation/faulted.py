@@ -9,11 +9,13 @@ an interrupted run loses at most the scenes under way.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mm_fusion_ros.config import CameraConfig, LidarConfig, PerceptionConfig
 from mm_fusion_ros.evaluation import archive
@@ -23,8 +25,11 @@ from mm_fusion_ros.evaluation.exam import code_digest, examined
 from mm_fusion_ros.evaluation.protocol import Protocol
 from mm_fusion_ros.evaluation.records import Findings, findings_of, truths_of
 from mm_fusion_ros.evaluation.scoring import BOTH, CAMERA, LIDAR
+from mm_fusion_ros.evaluation.watching import watched
+from mm_fusion_ros.faults.timing import Frozen
 from mm_fusion_ros.inference.model_folder import ModelFolder
 from mm_fusion_ros.perception.detector import CameraFeature, Detector, LidarFeature
+from mm_fusion_ros.reliability.gate import Gate
 from mm_fusion_ros.samples import CameraFrame, LidarScan
 from mm_fusion_ros.sensors.camera import CameraIntake
 from mm_fusion_ros.sensors.lidar import LidarIntake
@@ -33,7 +38,8 @@ from mm_fusion_ros.sensors.rejection import Rejected
 SCENES, FINGERPRINT = "scenes", "fingerprint.json"
 NS = 1_000_000_000
 CODE_OF_CONDITIONS = (
-    "faults", "evaluation/conditions.py", "evaluation/faulted.py", "evaluation/archive.py",
+    "faults", "reliability", "evaluation/watching.py", "evaluation/conditions.py",
+    "evaluation/faulted.py", "evaluation/archive.py",
 )  # fmt: skip
 
 
@@ -48,6 +54,30 @@ class Sensed:
 
     frames: tuple[CameraFrame, ...]
     scan: LidarScan
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """One encoded sample, and what its intake said of its quality."""
+
+    feature: CameraFeature | LidarFeature
+    quality: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Watched:
+    """All encoded samples of one scene; None where a sensor gave nothing that can be used."""
+
+    cameras: Sequence[Seen | None]
+    lidars: Sequence[Seen | None]
+
+    def quality(self) -> dict[str, Mapping[str, float]]:
+        """By source."""
+        return {
+            seen.feature.source: seen.quality
+            for seen in (*self.cameras, *self.lidars)
+            if seen is not None
+        }
 
 
 class FaultedExaminer:
@@ -91,37 +121,83 @@ class FaultedExaminer:
                 )
             return before[seconds]
 
-        cameras = [self._camera(frame) for frame in now.frames]
-        lidar = self._lidar(now.scan)
+        clean = Watched([self._camera(frame) for frame in now.frames], [self._lidar(now.scan)])
         answers: dict[str, dict[str, Findings]] = {}
+        trust: dict[str, float] = {}
         for condition in self._conditions:
-            if condition is CLEAN:
-                answers[condition.name] = {
-                    BOTH: self._answer(cameras, [lidar], sample.cameras),
-                    CAMERA: self._answer(cameras, [], sample.cameras),
-                    LIDAR: self._answer([], [lidar], sample.cameras),
-                }
-            elif condition.group == LIDAR_GROUP:
+            struck = clean
+            if condition.group == LIDAR_GROUP:
                 scan = condition.strike(
                     now.scan, seed, self._protocol.motion, lambda s: earlier(s).scan
                 )
-                struck = [self._lidar(scan)]
-                answers[condition.name] = {
-                    BOTH: self._answer(cameras, struck, sample.cameras),
-                    LIDAR: self._answer([], struck, sample.cameras),
-                }
-            else:
+                struck = replace(clean, lidars=[self._lidar(scan)])
+            elif condition is not CLEAN:
                 worse = [
                     self._camera(self._struck(condition, index, now, seed, earlier))
                     for index in range(len(now.frames))
                 ]
-                answers[condition.name] = {
-                    BOTH: self._answer(worse, [lidar], sample.cameras),
-                    CAMERA: self._answer(worse, [], sample.cameras),
-                }
+                struck = replace(clean, cameras=worse)
+            answers[condition.name] = self._answers(condition, clean, struck, sample.cameras)
+            trust |= self._trust(condition, clean, struck, now)
         truths = truths_of(sample.labels, sample.cameras)
-        archive.write(FaultedRecord(seed, truths, answers), self._folder)
+        archive.write(FaultedRecord(seed, truths, answers, trust), self._folder)
         return seed
+
+    def _answers(
+        self, condition: Condition, clean: Watched, struck: Watched, frames: Sequence[CameraFrame]
+    ) -> dict[str, Findings]:
+        """What all sensors say together, and each kind alone that was struck."""
+        gate, now_ns = self._gate(condition, clean, struck)
+        cameras = [seen.feature for seen in struck.cameras if seen is not None]
+        lidars = [seen.feature for seen in struck.lidars if seen is not None]
+        seeing = [feature.source for feature in (*cameras, *lidars)]
+        believed = gate.believed(seeing, now_ns)
+        result = {
+            BOTH: self._detect(
+                [camera for camera in cameras if camera.source in believed],
+                [lidar for lidar in lidars if lidar.source in believed],
+                frames,
+            )
+        }
+        if struck.cameras is not clean.cameras or condition is CLEAN:
+            result[CAMERA] = self._detect(cameras, [], frames)
+        if struck.lidars is not clean.lidars or condition is CLEAN:
+            result[LIDAR] = self._detect([], lidars, frames)
+        return result
+
+    def _trust(
+        self, condition: Condition, clean: Watched, struck: Watched, now: Sensed
+    ) -> dict[str, float]:
+        """The mean trust in the sensors that were struck; of the clean scene, in either kind."""
+        gate, now_ns = self._gate(condition, clean, struck)
+        names = {CAMERA: [frame.source for frame in now.frames], LIDAR: [now.scan.source]}
+        if condition is CLEAN:
+            asked = {f"{condition.name}{archive.SEPARATOR}{kind}": of for kind, of in names.items()}
+        else:
+            kind = LIDAR if condition.group == LIDAR_GROUP else CAMERA
+            asked = {condition.name: names[kind]}
+        return {
+            key: float(np.mean([gate.trust(name, now_ns) for name in of]))
+            for key, of in asked.items()
+        }
+
+    def _gate(self, condition: Condition, clean: Watched, struck: Watched) -> tuple[Gate, int]:
+        before, after = clean.quality(), struck.quality()
+        kinds = {seen.feature.source: CAMERA for seen in clean.cameras if seen is not None}
+        kinds |= {seen.feature.source: LIDAR for seen in clean.lidars if seen is not None}
+        changed = {} if struck is clean else {n: after.get(n) for n in self._changed(clean, struck)}
+        return watched(before, changed, kinds, condition.kind == Frozen.name)
+
+    @staticmethod
+    def _changed(clean: Watched, struck: Watched) -> list[str]:
+        pairs = [(clean.cameras, struck.cameras), (clean.lidars, struck.lidars)]
+        return [
+            seen.feature.source
+            for before, after in pairs
+            if before is not after
+            for seen in before
+            if seen is not None
+        ]
 
     def _struck(
         self, condition: Condition, index: int, now: Sensed, seed: int, earlier: Any
@@ -130,36 +206,29 @@ class FaultedExaminer:
             now.frames[index], seed, self._protocol.motion, lambda s: earlier(s).frames[index]
         )
 
-    def _camera(self, frame: CameraFrame | None) -> CameraFeature | None:
+    def _camera(self, frame: CameraFrame | None) -> Seen | None:
         """Encoded; None where nothing came or the intake refuses it."""
         if frame is None:
             return None
         try:
-            prepared, _ = self._camera_intake.accept(frame)
+            prepared, quality = self._camera_intake.accept(frame)
         except Rejected:
             return None
-        return self._detector.encode_camera(prepared, frame.source)
+        return Seen(self._detector.encode_camera(prepared, frame.source), quality)
 
-    def _lidar(self, scan: LidarScan | None) -> LidarFeature | None:
+    def _lidar(self, scan: LidarScan | None) -> Seen | None:
         if scan is None:
             return None
         try:
-            prepared, _ = self._lidar_intake.accept(scan)
+            prepared, quality = self._lidar_intake.accept(scan)
         except Rejected:
             return None
-        return self._detector.encode_lidar(prepared, scan.source)
+        return Seen(self._detector.encode_lidar(prepared, scan.source), quality)
 
-    def _answer(
-        self,
-        cameras: Sequence[CameraFeature | None],
-        lidars: Sequence[LidarFeature | None],
-        frames: Sequence[CameraFrame],
+    def _detect(
+        self, cameras: Sequence[Any], lidars: Sequence[Any], frames: Sequence[CameraFrame]
     ) -> Findings:
-        found = self._detector.detect(
-            [camera for camera in cameras if camera is not None],
-            [lidar for lidar in lidars if lidar is not None],
-        )
-        return findings_of(found.objects, frames)
+        return findings_of(self._detector.detect(cameras, lidars).objects, frames)
 
 
 def run_faulted(

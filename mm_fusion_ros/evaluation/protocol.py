@@ -121,6 +121,21 @@ class FloorRule:
 
 
 @dataclass(frozen=True)
+class GateRule:
+    """What the gate must notice.
+
+    Attributes:
+        severity, cost: faults of at least this severity that cost their sensor this part.
+        mean, least: area under the curve of (1 - trust), over these cells.
+    """
+
+    severity: int = 3
+    cost: float = 0.1
+    mean: float = 0.95
+    least: float = 0.8
+
+
+@dataclass(frozen=True)
 class RobustnessRule:
     """The bars under faults.
 
@@ -132,6 +147,7 @@ class RobustnessRule:
     mean_relative: Mapping[str, Least] = field(default_factory=dict)
     missing: Mapping[str, Least] = field(default_factory=dict)
     floor: FloorRule = FloorRule()
+    gate: GateRule = GateRule()
 
 
 @dataclass(frozen=True)
@@ -248,7 +264,8 @@ def _robustness(content: Mapping[str, Any]) -> RobustnessRule:
         name: {key: Least(**bar) for key, bar in rest.pop(name, {}).items()}
         for name in ("mean_relative", "missing")
     }
-    return RobustnessRule(**bars, floor=FloorRule(**rest.pop("floor", {})), **rest)
+    floor, gate = FloorRule(**rest.pop("floor", {})), GateRule(**rest.pop("gate", {}))
+    return RobustnessRule(**bars, floor=floor, gate=gate, **rest)
 
 
 def shipped_protocol() -> Path:

@@ -33,6 +33,8 @@ from mm_fusion_ros.evaluation.records import Findings
 from mm_fusion_ros.evaluation.scoring import BOTH, CAMERA, LIDAR, SUBSETS
 
 SPECIALISTS = (CAMERA, LIDAR)
+# What does not come cannot be taken for anything else.
+NOT_ASKED = ("absent",)
 _records: Sequence[FaultedRecord] = ()
 _clean: dict[float | None, Mapping[str, Mapping[str, Estimate]]] = {}
 
@@ -44,11 +46,24 @@ class Cell:
     Attributes:
         precision: figure's key to subset to its mean average precision under the condition.
         clean: the same of the clean samples, scored in the same region.
+        detected: area under the curve by which (1 - trust) tells struck from clean scenes.
     """
 
     condition: Condition
     precision: Mapping[str, Mapping[str, Estimate]]
     clean: Mapping[str, Mapping[str, Estimate]]
+    detected: float = float("nan")
+
+    @property
+    def struck(self) -> str:
+        """The subset whose sensors the fault strikes."""
+        return LIDAR if self.condition.group == LIDAR else CAMERA
+
+    def cost(self, figure: str) -> float:
+        """What part of its clean accuracy the fault costs the sensor that it strikes."""
+        return (
+            1.0 - ratio(self.precision[figure][self.struck], self.clean[figure][self.struck]).value
+        )
 
     def relative(self, figure: str) -> Estimate:
         """Fused accuracy under the fault / clean."""
@@ -90,6 +105,7 @@ class Robustness:
         bars: mean relative accuracy of the groups, and of what is missing.
         relative: group to figure's key to the mean relative accuracy; "all" for all cells.
         fallen: figure's key to the cells below the floor, worst first.
+        noticed: cells whose fault the gate is asked to notice, the least noticed first.
     """
 
     scenes: int
@@ -97,6 +113,7 @@ class Robustness:
     bars: Sequence[Bar]
     relative: Mapping[str, Mapping[str, Estimate]]
     fallen: Mapping[str, Sequence[Cell]]
+    noticed: Sequence[Cell] = ()
 
 
 def ratio(value: Estimate, of: Estimate) -> Estimate:
@@ -136,7 +153,21 @@ def score_cell(
         clean[sector] = _precision(
             records, [record.found[CLEAN_NAME] for record in records], protocol, condition
         )
-    return Cell(condition, _precision(records, worse, protocol, condition), clean[sector])
+    precision = _precision(records, worse, protocol, condition)
+    return Cell(condition, precision, clean[sector], detection(records, condition))
+
+
+def detection(records: Sequence[FaultedRecord], condition: Condition) -> float:
+    """How well trust tells struck from clean scenes: 0.5 is chance; NaN where none was recorded."""
+    kind = LIDAR if condition.group == LIDAR else CAMERA
+    struck = np.array([record.trust.get(condition.name, np.nan) for record in records])
+    key = CLEAN_NAME + archive.SEPARATOR + kind
+    clean = np.array([record.trust.get(key, np.nan) for record in records])
+    if not (np.isfinite(struck).all() and np.isfinite(clean).all()) or not len(struck):
+        return float("nan")
+    lower = (struck[:, None] < clean[None, :]).mean()
+    equal = (struck[:, None] == clean[None, :]).mean()
+    return float(lower + 0.5 * equal)
 
 
 def _precision(
@@ -223,7 +254,19 @@ def summed_up(cells: Sequence[Cell], protocol: Protocol, scenes: int) -> Robustn
             for index, cell in enumerate(cells)
         ]
         fallen[key] = [cells[i] for low, i in sorted(below) if not low > rule.floor.least]
-    return Robustness(scenes, cells, bars, relative, fallen)
+    return Robustness(scenes, cells, bars, relative, fallen, asked_of_gate(cells, protocol))
+
+
+def asked_of_gate(cells: Sequence[Cell], protocol: Protocol) -> list[Cell]:
+    """Cells bad enough to be noticed: severe, and costly to the sensor that is struck."""
+    rule = protocol.robustness.gate
+    severe = [
+        cell for cell in cells
+        if cell.condition.kind not in NOT_ASKED and np.isfinite(cell.detected)
+        and (cell.condition.severity >= rule.severity or ":" not in cell.condition.name)
+        and cell.cost("secondary") >= rule.cost
+    ]  # fmt: skip
+    return sorted(severe, key=lambda cell: cell.detected)
 
 
 def _figure(protocol: Protocol, bar: Least) -> str:
@@ -251,6 +294,15 @@ def text(result: Robustness, protocol: Protocol, title: str) -> str:
             f"  {cell.condition.name}: {cell.above_floor(key, floor)!s} (best: {cell.best(key)})"
             for cell in cells[:10]
         ]
+    if result.noticed:
+        mean, least = np.mean([cell.detected for cell in result.noticed]), result.noticed[0]
+        rule = protocol.robustness.gate
+        lines.append(
+            f"gate notices ({len(result.noticed)} cells): mean AUROC {mean:.3f}, "
+            f"bar {rule.mean:g}; least {least.detected:.3f} ({least.condition.name}), "
+            f"bar {rule.least:g}"
+        )
+        lines += [f"  {c.condition.name}: {c.detected:.3f}" for c in result.noticed[1:12]]
     for key in ("primary", "secondary"):
         lines += ["", f"{protocol.figures[key].name:32}{'both':>24}{'camera':>24}{'lidar':>24}"]
         lines += [

@@ -13,7 +13,7 @@ from mm_fusion_ros.evaluation.protocol import Protocol
 from mm_fusion_ros.evaluation.report import STYLE, fact_list, with_interval
 from mm_fusion_ros.evaluation.robustness import Cell, Robustness
 from mm_fusion_ros.evaluation.scoring import BOTH, CAMERA, LIDAR
-from mm_fusion_ros.evaluation.table import HEADINGS, plain
+from mm_fusion_ros.evaluation.table import HEADINGS, finite, plain
 
 FIGURES = ("primary", "secondary")
 SCALE = 0.1
@@ -49,6 +49,7 @@ def page(result: Robustness, protocol: Protocol, *, title: str, facts: Mapping[s
             f"<p class=soft>{FLOOR_NOTE.format(rule.factor, rule.least)}</p>",
             floor_map(result, protocol, key),
         ]
+    sections += ["<h2>What the gate notices, the least first</h2>", gate_table(result, protocol)]
     sections += ["<h2>Mean relative accuracy</h2>", relative_table(result, protocol)]
     for key in FIGURES:
         sections += [
@@ -108,6 +109,23 @@ def map_cell(cell: Cell, protocol: Protocol, key: str, fallen: bool) -> str:
     )
 
 
+def gate_table(result: Robustness, protocol: Protocol) -> str:
+    """The faults that the gate is asked to notice, and how well it does."""
+    rule = protocol.robustness.gate
+    mean = np.mean([cell.detected for cell in result.noticed]) if result.noticed else float("nan")
+    body = "".join(
+        f"<tr><td>{escape(cell.condition.name)}</td><td>{cell.cost('secondary'):.2f}</td>"
+        f"<td class={'hit' if cell.detected >= rule.least else 'wrong'}>{cell.detected:.3f}"
+        "</td></tr>"
+        for cell in result.noticed
+    )
+    return (
+        "<p class=soft>Area under the curve by which 1 - trust tells struck from clean scenes: "
+        f"mean {mean:.3f}, bar {rule.mean:g}; none under {rule.least:g}.</p>"
+        f"<table><tr><th>fault</th><th>costs its sensor</th><th>noticed</th></tr>{body}</table>"
+    )
+
+
 def relative_table(result: Robustness, protocol: Protocol) -> str:
     """Groups by figure."""
     heads = "".join(f"<th>{escape(figure.name)}</th>" for figure in protocol.figures.values())
@@ -159,6 +177,7 @@ def plain_robustness(result: Robustness, protocol: Protocol) -> dict[str, Any]:
         "below_floor": {
             key: [cell.condition.name for cell in cells] for key, cells in result.fallen.items()
         },
+        "gate": {cell.condition.name: finite(cell.detected) for cell in result.noticed},
         "cells": {
             cell.condition.name: {
                 key: {

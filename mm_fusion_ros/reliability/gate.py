@@ -50,15 +50,17 @@ class Gate:
         if source in self._monitors:
             self._monitors[source].reject()
 
+    def trust(self, source: str, now_ns: int) -> float:
+        """What the source's own monitors say, 0..1."""
+        return self._monitors[source].judge(now_ns)[0]
+
     def believed(self, seeing: Collection[str], now_ns: int) -> set[str]:
         """Which of these cameras and lidars may speak for the objects.
 
         One that is trusted less than `fuse_above` is left out, unless all are: then a bad sensor
         is better than none, and its trust says so.
         """
-        trusted = {
-            name for name in seeing if self._monitors[name].judge(now_ns)[0] >= self._fuse_above
-        }
+        trusted = {name for name in seeing if self.trust(name, now_ns) >= self._fuse_above}
         return trusted or set(seeing)
 
     def judge(

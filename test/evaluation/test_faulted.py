@@ -24,6 +24,7 @@ from mm_fusion_ros.evaluation.protocol import FloorRule, MotionRule, load_protoc
 from mm_fusion_ros.evaluation.records import Findings, Truths
 from mm_fusion_ros.evaluation.robustness_page import page, plain_robustness
 from mm_fusion_ros.evaluation.scoring import BOTH, CAMERA, LIDAR
+from mm_fusion_ros.evaluation.watching import watched
 from mm_fusion_ros.faults.injection import kinds
 from mm_fusion_ros.samples import CameraFrame, LidarScan, Modality
 
@@ -145,6 +146,7 @@ def record(seed: int = 200_000) -> FaultedRecord:
             },
             "camera.fog:3": {BOTH: findings(10.0), CAMERA: findings()},
         },
+        {"clean|camera": 1.0, "clean|lidar": 0.9, "camera.fog:3": 0.25},
     )  # fmt: skip
 
 
@@ -162,6 +164,7 @@ def test_a_record_survives_its_file(tmp_path: Path) -> None:
                 assert back == pytest.approx(values, abs=1e-6)
                 assert back.dtype == values.dtype
     assert np.array_equal(read.truths.centre, written.truths.centre)
+    assert read.trust == written.trust
 
 
 def test_what_is_lost_under_a_fault_shows_and_the_sensor_that_was_not_struck_is_the_floor() -> None:
@@ -180,6 +183,7 @@ def test_what_is_lost_under_a_fault_shows_and_the_sensor_that_was_not_struck_is_
     assert result.fallen["secondary"] == [cell]
     bar = next(bar for bar in result.bars if "camera" in bar.name)
     assert not bar.reached and "NOT reached" in robustness.text(result, protocol, "title")
+    assert cell.detected == 1.0 and [c.condition.name for c in result.noticed] == ["camera.fog:3"]
     html = page(result, protocol, title="a < b", facts={"model": "m"})
     assert "a &lt; b" in html and "camera: fog" in html and "class=fallen" in html
     assert plain_robustness(result, protocol)["below_floor"]["secondary"] == ["camera.fog:3"]
@@ -196,6 +200,33 @@ def test_a_small_specialist_is_taken_whole() -> None:
     rule = FloorRule(factor=0.5, small=0.1, least=-0.01)
     assert cell(0.05).above_floor("primary", rule).value == pytest.approx(0.45)
     assert cell(0.4).above_floor("primary", rule).value == pytest.approx(0.3)
+
+
+def test_trust_follows_what_the_monitors_see_a_few_frames_after_the_fault() -> None:
+    good = {"brightness": 0.5, "contrast": 0.2, "sharpness": 0.01, "checksum": 5.0}
+    names = {"front": "camera", "rear": "camera"}
+
+    def trust(struck: dict[str, object], frozen: bool = False) -> list[float]:
+        clean = dict.fromkeys(names, good)
+        gate, now_ns = watched(clean, struck, names, frozen)  # type: ignore[arg-type]
+        return [gate.trust(name, now_ns) for name in names]
+
+    assert trust({}) == [1.0, 1.0]
+    assert trust({"front": {**good, "brightness": 0.0}}) == [0.0, 1.0]
+    # The same figures again are no fault, but the same content is.
+    assert trust({"front": good}) == [1.0, 1.0]
+    assert trust({"front": good}, frozen=True) == [0.0, 1.0]
+    assert trust({"front": None})[0] < 1.0
+
+
+def test_detection_is_the_part_of_pairs_in_which_the_struck_scene_is_trusted_less() -> None:
+    def one(clean: float, struck: float) -> FaultedRecord:
+        return replace(record(), trust={"clean|camera": clean, "camera.fog:3": struck})
+
+    fog = Condition("camera", "fog", 3)
+    # Clean 1.0, 0.5; struck 0.2, 0.5: of four pairs three are lower and one is equal.
+    assert robustness.detection([one(1.0, 0.2), one(0.5, 0.5)], fog) == pytest.approx(0.875)
+    assert np.isnan(robustness.detection([replace(record(), trust={})], fog))
 
 
 def test_records_of_another_model_are_not_continued(tmp_path: Path) -> None:
@@ -236,7 +267,13 @@ def test_a_scene_is_examined_under_every_condition(small_exam: Path) -> None:
         missing, clean = found[f"{gone}.absent"], found[CLEAN_NAME]
         assert not len(missing[gone].kind)
         assert missing[BOTH].centre == pytest.approx(clean[left].centre, abs=1e-5)
-    # A black image is something else than none.
+    trust = archive.read(small_exam / SCENES, seed).trust
+    assert trust["clean|camera"] > 0.5 and trust["clean|lidar"] > 0.5
+    assert trust["camera.black"] < 0.1
+    # A black image is something else than none; but it is noticed, and left out of the fusion.
+    assert found["camera.black"][BOTH].centre == pytest.approx(
+        found[CLEAN_NAME][LIDAR].centre, abs=1e-5
+    )
     assert not np.array_equal(found["camera.black"][CAMERA].kind, found[CLEAN_NAME][CAMERA].kind)
 
 
