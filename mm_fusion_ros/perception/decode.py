@@ -165,6 +165,7 @@ def decode(
     centres = cell_centres()
     scale = np.asarray(calibration.variance_scale)
     found: list[Detection] = []
+    taken = _Taken(max_objects)
     # At most a few hundred peaks, not cells.
     heat = maps.spread(output, maps.CLASS)
     for kind, ix, iy in peaks(heat, float(logit), 4 * max_objects):
@@ -172,8 +173,10 @@ def decode(
         offset = np.clip(column[maps.OFFSET], -3.0 * CELL_M, 3.0 * CELL_M)
         x, y = float(centres[ix] + offset[0]), float(centres[iy] + offset[1])
         size = np.exp(np.clip(column[maps.SIZE], -3.0, 3.0)).astype(np.float64)
-        if _too_near(found, x, y, float(min(size[0], size[1]))):
+        width = float(min(size[0], size[1]))
+        if taken.holds(x, y, width):
             continue
+        taken.add(x, y, width)
         colour, colour_probability = name_colour(
             column[maps.COLOUR] * calibration.colour_weights[0], calibration
         )
@@ -206,11 +209,20 @@ def decode(
     return found
 
 
-def _too_near(found: list[Detection], x: float, y: float, width: float) -> bool:
-    """Whether a stronger detection already stands here: boxes of two objects do not overlap."""
-    for other in found:
-        centre, size = other.object.centre, other.object.size
-        reach = max(MIN_SEPARATION_M, 0.45 * (width + float(min(size[0], size[1]))) * 0.9)
-        if (centre[0] - x) ** 2 + (centre[1] - y) ** 2 < reach**2:
-            return True
-    return False
+class _Taken:
+    """Where stronger detections stand: boxes of two objects do not overlap."""
+
+    def __init__(self, limit: int) -> None:
+        self._rows = np.empty((limit, 3))
+        self._count = 0
+
+    def add(self, x: float, y: float, width: float) -> None:
+        """Takes a place [m], for a box as wide as this at its narrowest [m]."""
+        self._rows[self._count] = x, y, width
+        self._count += 1
+
+    def holds(self, x: float, y: float, width: float) -> bool:
+        """Whether a box there would overlap one that was taken."""
+        rows = self._rows[: self._count]
+        reach = np.maximum(MIN_SEPARATION_M, 0.405 * (width + rows[:, 2]))
+        return bool(((rows[:, 0] - x) ** 2 + (rows[:, 1] - y) ** 2 < reach**2).any())

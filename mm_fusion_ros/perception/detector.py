@@ -206,8 +206,12 @@ class Detector:
         found = [item for item in found if item.object.class_probability >= least]
         found.sort(key=lambda item: -item.object.class_probability)
         share = fused["share"][0]
+        covered = {
+            name: np.asarray(lift.valid.reshape(-1, FEATURE_CELLS, FEATURE_CELLS).any(axis=0))
+            for name, lift in lifts.items()
+        }
         objects = tuple(
-            replace(item.object, support=self._support(item, share, calibration, lifts, lidars))
+            replace(item.object, support=self._support(item, share, calibration, covered, lidars))
             for item in found
         )
         return Detections(
@@ -275,7 +279,7 @@ class Detector:
 
     def _support(
         self, item: Detection, share: Array, calibration: Calibration,
-        lifts: Mapping[str, LiftGeometry], lidars: Sequence[LidarFeature],
+        covered: Mapping[str, NDArray[np.bool_]], lidars: Sequence[LidarFeature],
     ) -> dict[str, float]:  # fmt: skip
         """Each source's part in one object: half for where it is, half for what it is.
 
@@ -283,11 +287,7 @@ class Detector:
         that see it. What it is, is said by the cell as well, and by the second look.
         """
         x, y = (index // maps.FINER for index in item.cell)
-        points = {
-            name: lift.valid.reshape(-1, FEATURE_CELLS, FEATURE_CELLS)
-            for name, lift in lifts.items()
-        }
-        seeing = [name for name, valid in points.items() if valid[:, x, y].any()]
+        seeing = [name for name, cells in covered.items() if cells[x, y]]
         by_camera, by_lidar = (float(value) for value in share[:, x, y])
         where = {name: by_camera / len(seeing) for name in seeing}
         where.update(self._by_points(by_lidar, lidars))

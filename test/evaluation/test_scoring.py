@@ -41,7 +41,7 @@ def records(truths: Make, findings: MakeFound) -> list[SceneRecord]:
 def test_the_figures_are_those_that_were_put_in(records: list[SceneRecord]) -> None:
     result = score(records, PROTOCOL)
     assert result.scenes == 10
-    assert result.asked == {"primary": 40, "secondary": 40, "class_in_view": 40}
+    assert result.asked == dict.fromkeys(PROTOCOL.figures, 40)
     primary = {name: subset.precision["primary"].overall for name, subset in result.subsets.items()}
     secondary = {n: subset.precision["secondary"].overall for n, subset in result.subsets.items()}
     assert primary["both"].value == pytest.approx(1.0)
