@@ -44,7 +44,7 @@ class NodeConfig:
     publish_tf: bool = param(True, "broadcast the transform from map to odom")
     image_transport: str = param("raw", "how images come", choices=("raw", "compressed"))
     queue_depth: int = param(
-        8, "images or clouds of one source kept for the worker", low=1, high=1000
+        4, "images or clouds of one source kept for the worker", low=1, high=1000
     )
     transform_patience_ms: float = param(
         200.0, "how long a message waits for its transform or CameraInfo", low=0.0, high=10_000.0,

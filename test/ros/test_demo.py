@@ -73,7 +73,7 @@ def test_a_demo_that_ends_early_takes_its_children_with_it(
     children = children_of(process.pid)
     assert len(children) == 2
     process.send_signal(sign)
-    output, _ = process.communicate(timeout=60.0)
+    output, _ = process.communicate(timeout=150.0)
     assert process.returncode == code, output
     deadline = time.monotonic() + 20.0
     while any(alive(child) for child in children):
