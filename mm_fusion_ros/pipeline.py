@@ -99,6 +99,8 @@ class Pipeline:
         scheduler: who encodes; inline by default.
         stopwatch: times the stages; none by default.
         lidar_odometry: makes odometry from scans, for when no topic gives any; none by default.
+        keep_up: answers only the newest instant that is due: where a tick takes longer than a
+            sweep, answering every one would make each later than the one before.
     """
 
     def __init__(
@@ -109,6 +111,7 @@ class Pipeline:
         scheduler: Scheduler | None = None,
         stopwatch: Stopwatch | None = None,
         lidar_odometry: Callable[[], LidarOdometry] | None = None,
+        keep_up: bool = False,
     ) -> None:
         self.config = config
         self._detector = detector
@@ -134,6 +137,7 @@ class Pipeline:
             is_expected=any(s.modality == Modality.ODOMETRY.value for s in config.sources),
             make=lidar_odometry,
         )
+        self._keep_up = keep_up
         self._ahead = LiftAhead(self._scheduler, self._place)
         self._tracker = Tracker(config.tracking)
         self._keeper = TargetKeeper(config.grounding, config.command)
@@ -175,13 +179,24 @@ class Pipeline:
         return self._synchronizer.next_deadline_ns()
 
     def tick(self, now_ns: int) -> FusedOutput | None:
-        """The fused answer of the oldest instant that is due, or None."""
+        """The fused answer of the oldest instant that is due, or None.
+
+        One that keeps up answers the newest and passes over the others.
+        """
         due = self._synchronizer.tick(now_ns)
+        newer = due
+        while newer is not None and self._keep_up and self._is_due(now_ns):
+            newer = self._synchronizer.tick(now_ns)
+            due = newer or due
         self._follow_clock()
         if due is None:
             return None
         with self._stopwatch.measure("tick"):
             return self._answer(due, now_ns)
+
+    def _is_due(self, now_ns: int) -> bool:
+        deadline_ns = self._synchronizer.next_deadline_ns()
+        return deadline_ns is not None and deadline_ns <= now_ns
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:
         """Samples by source and fate: accepted, emitted, and each reason for a drop."""

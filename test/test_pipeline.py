@@ -299,3 +299,16 @@ def test_without_a_lidar_that_meets_anything_the_obstacle_grid_is_made_of_the_im
     five_m = int(5.0 / grid.resolution_m)
     assert grid.cells[middle, middle + five_m] == 0
     assert grid.cells[middle, middle - five_m] == -1
+
+
+def test_one_that_keeps_up_answers_the_newest_instant_and_passes_over_the_rest() -> None:
+    arrivals = stream(1.0)
+    slow, eager = Pipeline(FusionConfig()), Pipeline(FusionConfig(), keep_up=True)
+    for pipeline in (slow, eager):
+        for at, sample in arrivals:
+            pipeline.push(sample, at)
+    now_ns = START + 1000 * MS
+    oldest, newest = slow.tick(now_ns), eager.tick(now_ns)
+    assert oldest is not None and newest is not None
+    assert oldest.stamp_ns == START and newest.stamp_ns == START + 900 * MS
+    assert eager.tick(now_ns) is None

@@ -51,6 +51,7 @@ def assemble(config: FusionConfig) -> Assembly:
         scheduler=threads,
         stopwatch=stopwatch,
         lidar_odometry=LidarOdometry,
+        keep_up=True,
     )
 
     def close() -> None:
