@@ -12,13 +12,14 @@ import numpy as np
 from mm_fusion_ros.evaluation.matching import ground_distance
 from mm_fusion_ros.evaluation.protocol import MotionRule, Protocol
 from mm_fusion_ros.evaluation.records import Findings, Truths
+from mm_fusion_ros.faults.held_out import Lag
 from mm_fusion_ros.faults.injection import kinds
 from mm_fusion_ros.faults.lidar import FieldOfView
+from mm_fusion_ros.faults.timing import Frozen
 from mm_fusion_ros.geometry import inverse, planar
 from mm_fusion_ros.samples import Float, Modality, Sample
 
 CLEAN_NAME = "clean"
-CAMERA_GROUP, LIDAR_GROUP, BOTH_GROUP = "camera", "lidar", "both"
 S = TypeVar("S", bound=Sample)
 
 
@@ -47,14 +48,14 @@ class Condition:
     @property
     def modality(self) -> Modality:
         """Whose samples are made worse; a fault between the two is one of the images' time."""
-        return Modality.LIDAR if self.group == LIDAR_GROUP else Modality.CAMERA
+        return Modality.LIDAR if self.group == Modality.LIDAR.value else Modality.CAMERA
 
     def earlier_s(self, motion: MotionRule) -> float:
         """How old what the sensor shows is [s]; 0 where it is not."""
-        if self.kind == "frozen":
+        if self.kind == Frozen.name:
             return motion.frozen_s
-        if self.kind == "time_offset":
-            return float(kinds(self.modality)[self.kind].levels[self.severity - 1]) / 1000.0
+        if self.kind == Lag.name:
+            return Lag.levels[self.severity - 1] / 1000.0
         return 0.0
 
     def strike(

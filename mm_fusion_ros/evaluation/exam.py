@@ -78,15 +78,9 @@ class Examiner:
         Raises:
             ModelError, BackendError: the model cannot be used.
         """
-        config = PerceptionConfig(
-            model=model,
-            threads=1,
-            score_threshold=protocol.min_probability,
-            max_objects=protocol.max_objects,
-        )
         self._protocol = protocol
         self._subsets = tuple(subsets)
-        self._detector = Detector(ModelFolder.open(model), config)
+        self._detector = exam_detector(model, protocol)
         self._camera_intake = CameraIntake(CameraConfig())
         self._lidar_intake = LidarIntake(LidarConfig())
 
@@ -116,6 +110,21 @@ class Examiner:
         return SceneRecord(
             seed, truths_of(sample.labels, sample.cameras), found, stages.milliseconds
         )
+
+
+def exam_detector(model: str, protocol: Protocol) -> Detector:
+    """The model as it is examined, with one thread: scenes are what runs in parallel.
+
+    Raises:
+        ModelError, BackendError: the model cannot be used.
+    """
+    config = PerceptionConfig(
+        model=model,
+        threads=1,
+        score_threshold=protocol.min_probability,
+        max_objects=protocol.max_objects,
+    )
+    return Detector(ModelFolder.open(model), config)
 
 
 def run_clean(

@@ -9,34 +9,36 @@ an interrupted run loses at most the scenes under way.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from mm_fusion_ros.config import CameraConfig, LidarConfig, PerceptionConfig
+from mm_fusion_ros.config import CameraConfig, LidarConfig
 from mm_fusion_ros.evaluation import archive
 from mm_fusion_ros.evaluation.archive import FaultedRecord
-from mm_fusion_ros.evaluation.conditions import CLEAN, LIDAR_GROUP, Condition, conditions_of, moved
-from mm_fusion_ros.evaluation.exam import code_digest, examined
+from mm_fusion_ros.evaluation.conditions import CLEAN, Condition, conditions_of, moved
+from mm_fusion_ros.evaluation.exam import code_digest, exam_detector, examined
 from mm_fusion_ros.evaluation.protocol import Protocol
 from mm_fusion_ros.evaluation.records import Findings, findings_of, truths_of
 from mm_fusion_ros.evaluation.scoring import BOTH, CAMERA, LIDAR
 from mm_fusion_ros.evaluation.watching import watched
 from mm_fusion_ros.faults.timing import Frozen
 from mm_fusion_ros.inference.model_folder import ModelFolder
-from mm_fusion_ros.perception.detector import CameraFeature, Detector, LidarFeature
+from mm_fusion_ros.perception.detector import CameraFeature, LidarFeature
 from mm_fusion_ros.reliability.gate import Gate
-from mm_fusion_ros.samples import CameraFrame, LidarScan
+from mm_fusion_ros.samples import CameraFrame, LidarScan, Modality
 from mm_fusion_ros.sensors.camera import CameraIntake
 from mm_fusion_ros.sensors.lidar import LidarIntake
 from mm_fusion_ros.sensors.rejection import Rejected
 
 SCENES, FINGERPRINT = "scenes", "fingerprint.json"
 NS = 1_000_000_000
+S = TypeVar("S", CameraFrame, LidarScan)
+P = TypeVar("P")
 CODE_OF_CONDITIONS = (
     "faults", "reliability", "evaluation/watching.py", "evaluation/conditions.py",
     "evaluation/faulted.py", "evaluation/archive.py",
@@ -84,19 +86,15 @@ class FaultedExaminer:
     """Examines one model, scene by scene, under every condition; writes each scene's record."""
 
     def __init__(self, model: str, protocol: Protocol, folder: Path) -> None:
-        """Loads the model, with one thread: the scenes themselves are what runs in parallel.
+        """Loads the model.
 
         Raises:
             ModelError, BackendError: the model cannot be used.
         """
-        config = PerceptionConfig(
-            model=model, threads=1, score_threshold=protocol.min_probability,
-            max_objects=protocol.max_objects,
-        )  # fmt: skip
         self._protocol = protocol
         self._folder = folder
         self._conditions = conditions_of(protocol)
-        self._detector = Detector(ModelFolder.open(model), config)
+        self._detector = exam_detector(model, protocol)
         self._camera_intake = CameraIntake(CameraConfig())
         self._lidar_intake = LidarIntake(LidarConfig())
 
@@ -126,7 +124,7 @@ class FaultedExaminer:
         trust: dict[str, float] = {}
         for condition in self._conditions:
             struck = clean
-            if condition.group == LIDAR_GROUP:
+            if condition.modality is Modality.LIDAR:
                 scan = condition.strike(
                     now.scan, seed, self._protocol.motion, lambda s: earlier(s).scan
                 )
@@ -137,21 +135,28 @@ class FaultedExaminer:
                     for index in range(len(now.frames))
                 ]
                 struck = replace(clean, cameras=worse)
-            answers[condition.name] = self._answers(condition, clean, struck, sample.cameras)
-            trust |= self._trust(condition, clean, struck, now)
+            gate, now_ns = self._gate(condition, clean, struck)
+            seeing = struck.quality().keys()
+            believed = gate.believed(seeing, now_ns)
+            answers[condition.name] = self._answers(
+                condition, clean, struck, believed, sample.cameras
+            )
+            trust |= self._trust(condition, gate, now_ns, now)
         truths = truths_of(sample.labels, sample.cameras)
         archive.write(FaultedRecord(seed, truths, answers, trust), self._folder)
         return seed
 
     def _answers(
-        self, condition: Condition, clean: Watched, struck: Watched, frames: Sequence[CameraFrame]
+        self,
+        condition: Condition,
+        clean: Watched,
+        struck: Watched,
+        believed: Collection[str],
+        frames: Sequence[CameraFrame],
     ) -> dict[str, Findings]:
         """What all sensors say together, and each kind alone that was struck."""
-        gate, now_ns = self._gate(condition, clean, struck)
         cameras = [seen.feature for seen in struck.cameras if seen is not None]
         lidars = [seen.feature for seen in struck.lidars if seen is not None]
-        seeing = [feature.source for feature in (*cameras, *lidars)]
-        believed = gate.believed(seeing, now_ns)
         result = {
             BOTH: self._detect(
                 [camera for camera in cameras if camera.source in believed],
@@ -166,16 +171,14 @@ class FaultedExaminer:
         return result
 
     def _trust(
-        self, condition: Condition, clean: Watched, struck: Watched, now: Sensed
+        self, condition: Condition, gate: Gate, now_ns: int, now: Sensed
     ) -> dict[str, float]:
         """The mean trust in the sensors that were struck; of the clean scene, in either kind."""
-        gate, now_ns = self._gate(condition, clean, struck)
         names = {CAMERA: [frame.source for frame in now.frames], LIDAR: [now.scan.source]}
         if condition is CLEAN:
             asked = {f"{condition.name}{archive.SEPARATOR}{kind}": of for kind, of in names.items()}
         else:
-            kind = LIDAR if condition.group == LIDAR_GROUP else CAMERA
-            asked = {condition.name: names[kind]}
+            asked = {condition.name: names[condition.modality.value]}
         return {
             key: float(np.mean([gate.trust(name, now_ns) for name in of]))
             for key, of in asked.items()
@@ -207,28 +210,30 @@ class FaultedExaminer:
         )
 
     def _camera(self, frame: CameraFrame | None) -> Seen | None:
-        """Encoded; None where nothing came or the intake refuses it."""
-        if frame is None:
-            return None
-        try:
-            prepared, quality = self._camera_intake.accept(frame)
-        except Rejected:
-            return None
-        return Seen(self._detector.encode_camera(prepared, frame.source), quality)
+        return _encoded(frame, self._camera_intake.accept, self._detector.encode_camera)
 
     def _lidar(self, scan: LidarScan | None) -> Seen | None:
-        if scan is None:
-            return None
-        try:
-            prepared, quality = self._lidar_intake.accept(scan)
-        except Rejected:
-            return None
-        return Seen(self._detector.encode_lidar(prepared, scan.source), quality)
+        return _encoded(scan, self._lidar_intake.accept, self._detector.encode_lidar)
 
     def _detect(
         self, cameras: Sequence[Any], lidars: Sequence[Any], frames: Sequence[CameraFrame]
     ) -> Findings:
         return findings_of(self._detector.detect(cameras, lidars).objects, frames)
+
+
+def _encoded(
+    sample: S | None,
+    accept: Callable[[S], tuple[P, Mapping[str, float]]],
+    encode: Callable[[P, str], CameraFeature | LidarFeature],
+) -> Seen | None:
+    """The sample as the network takes it; None where nothing came or the intake refuses it."""
+    if sample is None:
+        return None
+    try:
+        prepared, quality = accept(sample)
+    except Rejected:
+        return None
+    return Seen(encode(prepared, sample.source), quality)
 
 
 def run_faulted(

@@ -57,7 +57,7 @@ class Cell:
     @property
     def struck(self) -> str:
         """The subset whose sensors the fault strikes."""
-        return LIDAR if self.condition.group == LIDAR else CAMERA
+        return self.condition.modality.value
 
     def cost(self, figure: str) -> float:
         """What part of its clean accuracy the fault costs the sensor that it strikes."""
@@ -159,9 +159,8 @@ def score_cell(
 
 def detection(records: Sequence[FaultedRecord], condition: Condition) -> float:
     """How well trust tells struck from clean scenes: 0.5 is chance; NaN where none was recorded."""
-    kind = LIDAR if condition.group == LIDAR else CAMERA
     struck = np.array([record.trust.get(condition.name, np.nan) for record in records])
-    key = CLEAN_NAME + archive.SEPARATOR + kind
+    key = CLEAN_NAME + archive.SEPARATOR + condition.modality.value
     clean = np.array([record.trust.get(key, np.nan) for record in records])
     if not (np.isfinite(struck).all() and np.isfinite(clean).all()) or not len(struck):
         return float("nan")
