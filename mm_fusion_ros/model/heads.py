@@ -8,18 +8,20 @@ import torch
 from torch import Tensor, nn
 
 from mm_fusion_ros.model.blocks import convolution
-from mm_fusion_ros.outputs import CLASSES, COLOURS
+from mm_fusion_ros.outputs import CLASSES
 from mm_fusion_ros.perception import maps
 
 HEAD_CHANNELS = 96
-IMAGE_CHANNELS = len(CLASSES) + len(COLOURS)
+IMAGE_CHANNELS = 2 * len(CLASSES) + 1
 
 
 class ImageHead(nn.Module):
-    """What stands at each pixel: class logits, then colour logits; used in training alone.
+    """What stands at each pixel; used in training alone.
 
-    It is linear, so that the features themselves must tell classes and colours apart, where the
-    picture is sharp, and not only after they were sampled onto the grid.
+    First the logits of each class having its centre there, then those of the pixel showing each
+    class, or none. It is linear, so that the features themselves must tell the classes apart,
+    where the picture is sharp, and not only after they were sampled onto the grid. Colours are not
+    asked of them: the second look tells those, from the image itself.
     """
 
     def __init__(self, channels: int) -> None:

@@ -11,14 +11,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mm_fusion_ros.outputs import CLASSES, COLOURS
+from mm_fusion_ros.outputs import CLASSES
 from mm_fusion_ros.perception.grid import CELLS, FEATURE_CELLS
 
 CLASS = slice(0, len(CLASSES))
 """Logits of "an object of this class has its centre here"."""
-COLOUR = slice(CLASS.stop, CLASS.stop + len(COLOURS))
-"""Logits over the colours, softmax."""
-OFFSET = slice(COLOUR.stop, COLOUR.stop + 2)
+OFFSET = slice(CLASS.stop, CLASS.stop + 2)
 """From the cell's centre to the object's, x y [m]."""
 HEIGHT = slice(OFFSET.stop, OFFSET.stop + 1)
 """z of the object's centre in base_link [m]."""

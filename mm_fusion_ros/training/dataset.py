@@ -72,7 +72,7 @@ class Item:
     valid: NDArray[np.float32]
     image_depth: NDArray[np.float32]
     image_heat: NDArray[np.float32]
-    image_colour: NDArray[np.int64]
+    image_shown: NDArray[np.int64]
     image_weight: NDArray[np.float32]
     raster: NDArray[np.float32]
     regions: Proposals
@@ -143,22 +143,24 @@ def _stack(arrays: Sequence[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[An
     return np.stack(arrays) if arrays else np.zeros((0, *shape), np.float32)
 
 
-def image_colours(scene: Scene) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The colour of the object under each cell of the image features.
+def shown_classes(scene: Scene) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The class of the object that each cell of the image features shows.
 
     Returns:
-        colour: (n, h, w); anything where there is no object.
+        shown: (n, h, w), class index; the number of classes where there is no object.
         weight: (n, h, w), how much each cell counts: the root of an object's area, spread over
-            it, or a truck beside the camera would outweigh all else; 0 where there is none.
+            it, or a truck beside the camera would outweigh all else. All that shows no object
+            counts as much as all that does.
     """
     count = len(scene.boxes)
-    colour = np.append(scene.colour_index, 0)[scene.under]  # the last for row -1
+    shown = np.append(scene.class_index, len(CLASSES))[scene.under]  # the last for row -1
     weight = np.zeros(scene.under.shape, np.float32)
     for image, under in zip(weight, scene.under, strict=True):
         area = np.bincount(under[under >= 0], minlength=count)
         each = 1.0 / np.sqrt(np.maximum(area, 1.0))
-        image[:] = np.append(each, 0.0)[under]
-    return colour.astype(np.int64), weight
+        of_none = max(float(np.sqrt(area).sum()), 1.0) / max(int((under < 0).sum()), 1)
+        image[:] = np.append(each, of_none)[under]
+    return shown.astype(np.int64), weight
 
 
 def without_images(scene: Scene) -> Scene:
@@ -181,7 +183,7 @@ def prepare(scene: Scene, needs: Needs, rng: np.random.Generator) -> Item:
     lifts = [lift_geometry(*camera, region, size) for camera in placed if needs.grid]
     by_lidar = scene.lidar_points >= cache.LIDAR_MIN_POINTS
     asked = {"camera": by_camera, "lidar": by_lidar, "both": by_camera | by_lidar}
-    colour, weight = image_colours(scene)
+    shown, weight = shown_classes(scene)
     return Item(
         images=scene.images,
         rays=_stack([ray_planes(*camera, size) for camera in placed], (RAY_CHANNELS, *shape)),
@@ -196,12 +198,12 @@ def prepare(scene: Scene, needs: Needs, rng: np.random.Generator) -> Item:
             ],
             (len(CLASSES), *shape),
         ),
-        image_colour=colour,
+        image_shown=shown,
         image_weight=weight,
         raster=rasterize(scene.points) if needs.raster else np.zeros((0, 0, 0), np.float32),
         regions=regions,
         targets={
-            name: draw(scene.boxes, scene.class_index, scene.colour_index, asked[name])
+            name: draw(scene.boxes, scene.class_index, asked[name])
             for name in needs.subsets
         },
     )
@@ -247,7 +249,7 @@ class Batch:
     cameras: CameraBatch
     image_depth: Tensor
     image_heat: Tensor
-    image_colour: Tensor
+    image_shown: Tensor
     image_weight: Tensor
     raster: Tensor
     regions: RegionBatch
@@ -278,7 +280,7 @@ def collate(items: Sequence[Item]) -> Batch:
         name: TargetBatch(
             *[
                 stack([getattr(item.targets[name], part) for item in items])
-                for part in ("heat", "care", "weight", "box", "colour")
+                for part in ("heat", "care", "weight", "box")
             ]
         )
         for name in items[0].targets
@@ -287,7 +289,7 @@ def collate(items: Sequence[Item]) -> Batch:
         cameras,
         joined("image_depth"),
         joined("image_heat"),
-        joined("image_colour"),
+        joined("image_shown"),
         joined("image_weight"),
         stack([item.raster for item in items]),
         RegionBatch(

@@ -1,4 +1,4 @@
-"""What is minimised: detection, boxes with their own variance, colours, and image depth."""
+"""What is minimised: detection, boxes with their own variance, and what images show."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ class TargetBatch:
     care: Tensor
     weight: Tensor
     box: Tensor
-    colour: Tensor
 
 
 def bearings(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,10 +67,10 @@ def detection_loss(output: Tensor, targets: TargetBatch) -> dict[str, Tensor]:
     Returns:
         Unweighted scalars by name, and their weighted sum as "total".
     """
-    # Boxes and colours are taught in the few cells around objects, and read there alone.
+    # Boxes are taught in the few cells around objects, and read there alone.
     sample, x, y = torch.nonzero(targets.weight, as_tuple=True)
     weight = targets.weight[sample, x, y]
-    box, colour = targets.box[sample, :, x, y], targets.colour[sample, x, y]
+    box = targets.box[sample, :, x, y]
     finer = maps.FINER
     cells = output.unflatten(1, (maps.CHANNELS, finer**2))
     said = cells[sample, :, (x % finer) * finer + y % finer, x // finer, y // finer]
@@ -95,16 +94,14 @@ def detection_loss(output: Tensor, targets: TargetBatch) -> dict[str, Tensor]:
     elongated = (box[:, 3] - box[:, 4]).abs().mul(3.0).clamp(max=1.0)
     yaw_error = (said[:, maps.YAW] - box[:, 6:8]).abs().sum(dim=1)
     yaw = mean(yaw_error * elongated) / mean(elongated).clamp(min=0.05)
-    named = torch.nn.functional.cross_entropy(said[:, maps.COLOUR], colour, reduction="none")
     heat = torch.nn.functional.pixel_shuffle(output[:, maps.packed(maps.CLASS)], finer)
     terms = {
         "heat": focal(heat, targets.heat, targets.care),
         "position": torch.as_tensor(position),
         "size": size,
         "yaw": yaw,
-        "colour": mean(named),
     }
-    weights = {"heat": 1.0, "position": 0.5, "size": 0.3, "yaw": 0.2, "colour": 0.5}
+    weights = {"heat": 1.0, "position": 0.5, "size": 0.3, "yaw": 0.2}
     terms["total"] = torch.stack([terms[name] * weights[name] for name in weights]).sum()
     return terms
 
@@ -125,20 +122,20 @@ def depth_loss(features: Tensor, log_depth: Tensor) -> Tensor:
 
 
 def image_losses(
-    output: Tensor, heat: Tensor, colour: Tensor, weight: Tensor
+    output: Tensor, heat: Tensor, shown: Tensor, weight: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """What the image head is taught: centres by class, and the colour of what stands there.
+    """What the image head is taught: centres by class, and the class of what each cell shows.
 
     Args:
         output: (N, IMAGE_CHANNELS, h, w), from `ImageHead`.
         heat: (N, classes, h, w).
-        colour: (N, h, w); weight: (N, h, w), how much each cell's colour counts.
+        shown: (N, h, w), class index, the last for none; weight: (N, h, w), how much it counts.
 
     Returns:
-        focal loss of the classes, cross-entropy of the colours.
+        focal loss of the centres, cross-entropy of what is shown.
     """
     classes = heat.shape[1]
-    cross_entropy = torch.nn.functional.cross_entropy(output[:, classes:], colour, reduction="none")
+    cross_entropy = torch.nn.functional.cross_entropy(output[:, classes:], shown, reduction="none")
     named = (cross_entropy * weight).sum() / weight.sum().clamp(min=1e-3)
     return focal(output[:, :classes], heat), named
 

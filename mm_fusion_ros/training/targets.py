@@ -72,10 +72,9 @@ class Targets:
     Attributes:
         heat: (classes, CELLS, CELLS) float32, 1 at centres, Gaussian around them.
         care: (CELLS, CELLS) float32, 0 around objects that this subset cannot be asked for.
-        weight: (CELLS, CELLS) float32, how much each cell's box and colour count.
+        weight: (CELLS, CELLS) float32, how much each cell's box counts.
         box: (8, CELLS, CELLS) float32: offset x y [m], z [m], log length width height, sine and
             cosine of twice the yaw.
-        colour: (CELLS, CELLS) int64.
         count: objects asked for.
     """
 
@@ -83,28 +82,25 @@ class Targets:
     care: NDArray[np.float32]
     weight: NDArray[np.float32]
     box: NDArray[np.float32]
-    colour: NDArray[np.int64]
     count: int
 
 
 def draw(
     boxes: NDArray[np.float32],
     class_index: NDArray[np.int64],
-    colour_index: NDArray[np.int64],
     asked: NDArray[np.bool_],
 ) -> Targets:
     """Draws objects.
 
     Args:
         boxes: (k, 7), as in `Scene`.
-        class_index, colour_index: (k,).
+        class_index: (k,).
         asked: (k,), False for what this subset of sensors cannot see: neither wanted nor punished.
     """
     heat = np.zeros((len(CLASSES), CELLS, CELLS), np.float32)
     care = np.ones((CELLS, CELLS), np.float32)
     weight = np.zeros((CELLS, CELLS), np.float32)
     box = np.zeros((8, CELLS, CELLS), np.float32)
-    colour = np.zeros((CELLS, CELLS), np.int64)
     centres = cell_centres()
     inside = (np.abs(boxes[:, :2]) < EXTENT_M).all(axis=1)
     # A loop over objects, of which there are at most a few dozen.
@@ -138,5 +134,4 @@ def draw(
         )[:8]  # fmt: skip
         for channel, value in enumerate(values):
             box[channel][window] = np.where(own, value, box[channel][window])
-        colour[window] = np.where(own, colour_index[index], colour[window])
-    return Targets(heat, care, weight, box, colour, int((inside & asked).sum()))
+    return Targets(heat, care, weight, box, int((inside & asked).sum()))

@@ -63,10 +63,10 @@ class TrainConfig:
     batch: int = 8
     steps: dict[str, int] = field(
         default_factory=lambda: {
-            "image": 1200,
-            "lidar": 2000,
+            "image": 1800,
+            "lidar": 3200,
             "regions": 2000,
-            "camera": 900,
+            "camera": 1000,
             "fusion": 800,
             "joint": 0,
         }
@@ -125,7 +125,7 @@ def choose(targets: dict[str, TargetBatch], subset: Tensor) -> TargetBatch:
     def pick(name: str) -> Tensor:
         return torch.stack([getattr(targets[s], name) for s in SUBSETS])[subset, rows]
 
-    return TargetBatch(*[pick(name) for name in ("heat", "care", "weight", "box", "colour")])
+    return TargetBatch(*[pick(name) for name in ("heat", "care", "weight", "box")])
 
 
 def stage_loss(
@@ -171,9 +171,9 @@ def image_terms(net: FusionNet, features: Tensor, batch: Batch) -> dict[str, Ten
     """What the image features are taught before they are lifted; "in_image" is the weighted sum."""
     depth = depth_loss(features, batch.image_depth)
     said = net.image_head(features[:, :IMAGE_FEATURES])
-    heat, colour = image_losses(said, batch.image_heat, batch.image_colour, batch.image_weight)
-    in_image = DEPTH_WEIGHT * depth + IMAGE_WEIGHT * (heat + colour)
-    return {"depth": depth, "image_heat": heat, "image_colour": colour, "in_image": in_image}
+    heat, shown = image_losses(said, batch.image_heat, batch.image_shown, batch.image_weight)
+    in_image = DEPTH_WEIGHT * depth + IMAGE_WEIGHT * (heat + shown)
+    return {"depth": depth, "image_heat": heat, "image_shown": shown, "in_image": in_image}
 
 
 def rate(step: int, steps: int, peak: float) -> float:
@@ -358,7 +358,7 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     cameras.image = cameras.image.to(device).float().contiguous(memory_format=last)
     for name in ("rays", "sampling", "log_depth", "valid", "sample"):
         setattr(cameras, name, getattr(cameras, name).to(device))
-    for name in ("image_depth", "image_heat", "image_colour", "image_weight"):
+    for name in ("image_depth", "image_heat", "image_shown", "image_weight"):
         setattr(batch, name, getattr(batch, name).to(device))
     regions = batch.regions
     regions.crops = (
@@ -369,7 +369,7 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     batch.raster = batch.raster.to(device).contiguous(memory_format=last)
     batch.targets = {
         subset: TargetBatch(
-            *[getattr(t, n).to(device) for n in ("heat", "care", "weight", "box", "colour")]
+            *[getattr(t, n).to(device) for n in ("heat", "care", "weight", "box")]
         )
         for subset, t in batch.targets.items()
     }

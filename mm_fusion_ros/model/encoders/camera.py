@@ -24,11 +24,11 @@ class CameraEncoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         # The first convolution is not standardised: filters of zero mean cannot tell white from
-        # black, and brightness is half of what a colour is.
+        # black.
         first = nn.Conv2d(3, 16, 3, 2, 1)
         self.stem = nn.Sequential(first, nn.ReLU(inplace=True), convolution(16, 32, stride=2))
         self.looks = nn.Conv2d(RAY_CHANNELS, 32, 1)
-        self.pyramid = Pyramid((32, 48, 96, 96), (1, 2, 2, 1))
+        self.pyramid = Pyramid((32, 48, 96, 96), (0, 2, 2, 1))
         self.features = nn.Conv2d(32, IMAGE_FEATURES, 1)
         self.depth = nn.Sequential(
             nn.Conv2d(32 + RAY_CHANNELS, 32, 1), nn.ReLU(inplace=True), nn.Conv2d(32, 2, 1)
@@ -91,7 +91,7 @@ def lift(features: Tensor, sampling: Tensor, log_depth: Tensor, valid: Tensor) -
     scale = sampled[:, IMAGE_FEATURES + 1 :].exp()
     gate = torch.exp(-(log_depth.unsqueeze(1) - mean).abs() / (scale + 0.05)) * valid.unsqueeze(1)
     # A part of each feature passes whatever the depth says: a wrong depth must not blind the grid.
-    gated = torch.cat([content * (0.3 + gate) * valid.unsqueeze(1), gate], dim=1)
+    gated = torch.cat([content * (0.1 + gate) * valid.unsqueeze(1), gate], dim=1)
     points, cells = len(LIFT_POINTS_M), FEATURE_CELLS
     gated = gated.reshape(count, IMAGE_FEATURES + 1, points, cells, cells)
     return gated.transpose(1, 2).reshape(count, points * (IMAGE_FEATURES + 1), cells, cells)

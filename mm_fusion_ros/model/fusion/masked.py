@@ -12,7 +12,7 @@ from mm_fusion_ros.perception import maps
 ABSENT = 1e4
 """Taken from the logit of what is not there: its weight is exactly 0 in float32."""
 GATE_CHANNELS = 16
-WHAT = maps.packed(slice(maps.CLASS.start, maps.COLOUR.stop))
+WHAT = maps.packed(maps.CLASS)
 WHERE = maps.packed(slice(maps.OFFSET.start, maps.CHANNELS))
 """Each modality is weighed anew for each: the lidar may know where while the camera knows what."""
 LOG_VARIANCE = maps.packed(maps.LOG_VARIANCE)
