@@ -107,12 +107,24 @@ def project(
     return np.stack([u, v], axis=1).astype(points.dtype), depth
 
 
-def box_corners(centre: Float, size: Float, yaw: float) -> Float:
-    """The (8, 3) corners [m] of an upright box; the first four are its bottom, in a ring."""
-    half = np.asarray(size) / 2.0
-    ring = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) * half[:2]
-    cosine, sine = np.cos(yaw), np.sin(yaw)
-    ring = ring @ np.array([[cosine, sine], [-sine, cosine]])
-    bottom = np.column_stack([ring, np.full(4, -half[2])])
-    top = np.column_stack([ring, np.full(4, half[2])])
-    return np.vstack([bottom, top]) + np.asarray(centre)
+_CORNERS = 0.5 * np.array(
+    [[x, y, z] for z in (-1, 1) for x, y in ((1, 1), (-1, 1), (-1, -1), (1, -1))], np.float64
+)
+
+
+def box_corners(centre: Float, size: Float, yaw: float | Float) -> Float:
+    """The corners of upright boxes; the first four are the bottom, in a ring.
+
+    Args:
+        centre, size: (..., 3) [m].
+        yaw: (...) of the length about z [rad].
+
+    Returns:
+        (..., 8, 3) [m].
+    """
+    along = _CORNERS * np.asarray(size)[..., None, :]
+    cosine, sine = np.cos(yaw)[..., None], np.sin(yaw)[..., None]
+    x = cosine * along[..., 0] - sine * along[..., 1]
+    y = sine * along[..., 0] + cosine * along[..., 1]
+    corners: Float = np.stack([x, y, along[..., 2]], axis=-1) + np.asarray(centre)[..., None, :]
+    return corners

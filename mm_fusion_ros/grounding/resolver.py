@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from mm_fusion_ros.config import GroundingConfig
 from mm_fusion_ros.grounding.command import ParsedCommand
@@ -96,7 +96,7 @@ def _related(
     chosen_value, chosen_variance, probability, chosen = measured[0]
     value, variance, *_ = measured[1]
     spread = np.sqrt(chosen_variance + variance) + 1e-6
-    decided = float(norm.cdf((value - chosen_value) / spread))
+    decided = float(ndtr((value - chosen_value) / spread))
     if decided < _DECIDED:
         return Resolution(None, probability, HoldReason.AMBIGUOUS)
     if probability < config.min_probability:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from mm_fusion_ros.config import LocalizationConfig
 from mm_fusion_ros.localization import bank as filters
@@ -144,7 +144,7 @@ class Rules:
     def __init__(self, config: LocalizationConfig) -> None:
         self.config = config
         self._hypotheses = {status: hypotheses_of(config, status) for status in GpsStatus}
-        self.gate = float(chi2.ppf(config.gate_probability, 2))
+        self.gate = float(chdtri(2, 1.0 - config.gate_probability))
         hypotheses = self._hypotheses[GpsStatus.FIX]
         prior = GpsNoise().prior(hypotheses, config)
         self.usual_drift_scale = float(np.sqrt(prior @ hypotheses.drift_scale**2))

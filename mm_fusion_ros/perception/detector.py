@@ -13,13 +13,13 @@ from mm_fusion_ros.geometry import apply
 from mm_fusion_ros.inference.backend import Backend
 from mm_fusion_ros.inference.backends import BACKENDS
 from mm_fusion_ros.inference.model_folder import ModelFolder
-from mm_fusion_ros.outputs import FusedObject
+from mm_fusion_ros.outputs import CLASSES, COLOURS, UNKNOWN_COLOUR, FusedObject
 from mm_fusion_ros.perception import maps
 from mm_fusion_ros.perception.decode import (
     LOG_VARIANCE_RANGE,
     Calibration,
-    Detection,
-    Look,
+    Found,
+    covariances,
     decode,
 )
 from mm_fusion_ros.perception.grid import (
@@ -29,8 +29,8 @@ from mm_fusion_ros.perception.grid import (
     rasterize,
 )
 from mm_fusion_ros.perception.rays import ray_planes
-from mm_fusion_ros.perception.regions import boxes_of, cut
-from mm_fusion_ros.perception.second_look import look_shares, settled
+from mm_fusion_ros.perception.regions import cut
+from mm_fusion_ros.perception.second_look import NO_COLOUR, Judgement, Looks, judge
 from mm_fusion_ros.samples import Float
 from mm_fusion_ros.sensors.camera import PreparedImage
 from mm_fusion_ros.sensors.lidar import PreparedScan
@@ -103,13 +103,15 @@ class Detections:
             without any, over the cells.
         aleatoric_m2: source name to the mean position variance [m^2] that it alone predicts
             where the objects are; absent without objects.
-        raw: the detections with the evidence that they were settled by.
+        found, looks: what they were judged by: all that the grid gave, and what each image says
+            of it; in another order and of more objects.
     """
 
     objects: tuple[FusedObject, ...]
     share: Mapping[str, float]
     aleatoric_m2: Mapping[str, float]
-    raw: tuple[Detection, ...] = ()
+    found: Found | None = None
+    looks: Mapping[str, Looks] = field(default_factory=dict)
 
 
 NOTHING = Detections((), {}, {})
@@ -193,32 +195,23 @@ class Detector:
         feeds |= {name: answer for name, answer in own.items() if name in self._empty}
 
         fused = self._graphs["fusion"].infer(feeds)
+        output, share = fused["output"][0], fused["share"][0]
         subset = "both" if cameras and lidars else "camera" if cameras else "lidar"
         calibration = self._calibration[subset]
-        found = decode(
-            fused["output"][0],
-            calibration,
-            FIRST_LOOK * self._config.score_threshold,
-            self._config.max_objects,
-        )
-        found = [settled(item, calibration) for item in self._look(found, cameras)]
         least = self._config.score_threshold
-        found = [item for item in found if item.object.class_probability >= least]
-        found.sort(key=lambda item: -item.object.class_probability)
-        share = fused["share"][0]
-        covered = {
-            name: np.asarray(lift.valid.reshape(-1, FEATURE_CELLS, FEATURE_CELLS).any(axis=0))
-            for name, lift in lifts.items()
-        }
-        objects = tuple(
-            replace(item.object, support=self._support(item, share, calibration, covered, lidars))
-            for item in found
-        )
+        found = decode(output, calibration, FIRST_LOOK * least, self._config.max_objects)
+        looks = self._look(found, cameras)
+        judgement = judge(found.class_logits, looks, calibration)
+
+        rows = np.flatnonzero(judgement.probability >= least)
+        rows = rows[np.argsort(-judgement.probability[rows], kind="stable")]
+        support = self._support(found.cells, share, judgement, lifts, lidars)
         return Detections(
-            objects,
-            self._shares(objects, share, cameras, lidars),
-            self._aleatoric(found, answers, cameras, lidars),
-            tuple(found),
+            _objects(found, judgement, calibration, support, rows),
+            self._shares(judgement.probability[rows], support, rows, share, cameras, lidars),
+            self._aleatoric(found.cells[rows], answers, cameras, lidars),
+            found,
+            looks,
         )
 
     def _lift(self, camera: CameraFeature) -> LiftGeometry:
@@ -246,24 +239,21 @@ class Detector:
         lifts = {camera.source: lift for camera, lift in zip(cameras, geometry, strict=True)}
         return PlacedCameras(lifts, result["grid"], result["covered"], result["answer"])
 
-    def _look(
-        self, found: Sequence[Detection], cameras: Sequence[CameraFeature]
-    ) -> list[Detection]:
-        """The detections with what each image shows where they are."""
-        looks: list[dict[str, Look]] = [{} for _ in found]
-        boxes = boxes_of([item.object for item in found])
+    def _look(self, found: Found, cameras: Sequence[CameraFeature]) -> dict[str, Looks]:
+        """What each image shows where the objects are."""
+        looks: dict[str, Looks] = {}
         for camera in cameras:
+            looks[camera.source] = said = Looks.blind(len(found))
             image, intrinsics, valid = camera.image.sharpest()
             base_from_camera = camera.tick_from_base @ camera.image.base_from_camera
-            regions = cut(image, intrinsics, base_from_camera, valid, boxes)
-            if not len(regions.rows):
-                continue
-            said = self._graphs["regions"].infer({"crops": regions.crops, "about": regions.about})
-            for row, classes, colours in zip(
-                regions.rows, said["classes"], said["colours"], strict=True
-            ):
-                looks[row][camera.source] = Look(classes, colours)
-        return [replace(item, looks=seen) for item, seen in zip(found, looks, strict=True)]
+            regions = cut(image, intrinsics, base_from_camera, valid, found.boxes)
+            if len(regions.rows):
+                judged = self._graphs["regions"].infer(
+                    {"crops": regions.crops, "about": regions.about}
+                )
+                said.classes[regions.rows] = np.exp(judged["classes"].astype(np.float64))
+                said.colours[regions.rows] = np.exp(judged["colours"].astype(np.float64))
+        return looks
 
     def _merge(self, lidars: Sequence[LidarFeature]) -> LidarFeature:
         """One feature for all lidars; only several, or a scan of another instant, cost a run."""
@@ -278,67 +268,88 @@ class Detector:
         return self.encode_lidar(replace(first.scan, points=np.concatenate(clouds)), first.source)
 
     def _support(
-        self, item: Detection, share: Array, calibration: Calibration,
-        covered: Mapping[str, NDArray[np.bool_]], lidars: Sequence[LidarFeature],
-    ) -> dict[str, float]:  # fmt: skip
-        """Each source's part in one object: half for where it is, half for what it is.
+        self, cells: NDArray[np.int64], share: Array, judgement: Judgement,
+        lifts: Mapping[str, LiftGeometry], lidars: Sequence[LidarFeature],
+    ) -> dict[str, Float]:  # fmt: skip
+        """By source, (n,) its part in each object: half for where it is, half for what it is.
 
         Where it is, is said by its cell, in which a modality's share is divided among the sources
         that see it. What it is, is said by the cell as well, and by the second look.
         """
-        x, y = (index // maps.FINER for index in item.cell)
-        seeing = [name for name, cells in covered.items() if cells[x, y]]
-        by_camera, by_lidar = (float(value) for value in share[:, x, y])
-        where = {name: by_camera / len(seeing) for name in seeing}
-        where.update(self._by_points(by_lidar, lidars))
-        looks = look_shares(item, calibration)
-        left = 0.5 + 0.5 * (1.0 - sum(looks.values()))
-        support = {
-            name: left * where.get(name, 0.0) + 0.5 * looks.get(name, 0.0)
-            for name in {**where, **looks}
+        x, y = (cells // maps.FINER).T
+        by_camera, by_lidar = share[:, x, y].astype(np.float64)
+        seeing = {
+            name: lift.valid.reshape(-1, FEATURE_CELLS, FEATURE_CELLS)[:, x, y].max(axis=0)
+            for name, lift in lifts.items()
         }
-        return {name: value for name, value in support.items() if value > 0.0}
+        count = np.maximum(sum(seeing.values(), start=np.zeros(len(cells))), 1.0)
+        where = {name: by_camera * each / count for name, each in seeing.items()}
+        where |= {name: by_lidar * part for name, part in _by_points(lidars).items()}
+        looks = judgement.shares
+        left = 1.0 - 0.5 * sum(looks.values(), start=np.zeros(len(cells)))
+        return {name: left * each + 0.5 * looks.get(name, 0.0) for name, each in where.items()}
 
     @staticmethod
-    def _by_points(value: float, lidars: Sequence[LidarFeature]) -> dict[str, float]:
-        """The lidars' part, divided by the points each gave."""
-        counts = {lidar.source: len(lidar.scan.points) for lidar in lidars}
-        total = max(sum(counts.values()), 1)
-        return {name: value * count / total for name, count in counts.items()}
-
     def _shares(
-        self, objects: Sequence[FusedObject], share: Array,
+        probability: Float, support: Mapping[str, Float], rows: NDArray[np.int64], share: Array,
         cameras: Sequence[CameraFeature], lidars: Sequence[LidarFeature],
     ) -> dict[str, float]:  # fmt: skip
         """Each source's part in this output: over the objects, by their probability."""
-        result = dict.fromkeys([c.source for c in cameras] + [s.source for s in lidars], 0.0)
-        total = 0.0
-        for item in objects:
-            for name, value in item.support.items():
-                result[name] += item.class_probability * value
-                total += item.class_probability * value
-        if total > 0.0:
-            return {name: value / total for name, value in result.items()}
-        by_camera, by_lidar = (float(value) for value in share.mean(axis=(1, 2)))
-        result.update({camera.source: by_camera / len(cameras) for camera in cameras})
-        result.update(self._by_points(by_lidar, lidars))
+        result = {name: float(probability @ each[rows]) for name, each in support.items()}
+        if sum(result.values()) <= 0.0:
+            by_camera, by_lidar = (float(value) for value in share.mean(axis=(1, 2)))
+            result = {camera.source: by_camera / len(cameras) for camera in cameras}
+            result |= {name: by_lidar * part for name, part in _by_points(lidars).items()}
         total = sum(result.values())
         return {name: value / total if total else 0.0 for name, value in result.items()}
 
     @staticmethod
     def _aleatoric(
-        found: Sequence[Detection], answers: Mapping[str, Array],
+        cells: NDArray[np.int64], answers: Mapping[str, Array],
         cameras: Sequence[CameraFeature], lidars: Sequence[LidarFeature],
     ) -> dict[str, float]:  # fmt: skip
         """What each modality alone predicts for its variance at the objects found."""
-        if not found:
+        if not len(cells):
             return {}
         result: dict[str, float] = {}
         sources = {"camera": [c.source for c in cameras], "lidar": [s.source for s in lidars]}
         for name, of_kind in sources.items():
             if name in answers:
-                said = [maps.column(answers[name][0], *item.cell) for item in found]
-                log_variance = np.stack(said)[:, maps.LOG_VARIANCE][:, :2]
-                variance = float(np.exp(np.clip(log_variance, *LOG_VARIANCE_RANGE)).mean())
+                said = maps.columns(answers[name][0], cells)[:, maps.LOG_VARIANCE][:, :2]
+                variance = float(np.exp(np.clip(said, *LOG_VARIANCE_RANGE)).mean())
                 result.update(dict.fromkeys(of_kind, variance))
         return result
+
+
+def _by_points(lidars: Sequence[LidarFeature]) -> dict[str, float]:
+    """Each lidar's part in what all of them say: by the points that it gave."""
+    counts = {lidar.source: len(lidar.scan.points) for lidar in lidars}
+    total = max(sum(counts.values()), 1)
+    return {name: count / total for name, count in counts.items()}
+
+
+def _objects(
+    found: Found, judgement: Judgement, calibration: Calibration, support: Mapping[str, Float],
+    rows: NDArray[np.int64],
+) -> tuple[FusedObject, ...]:  # fmt: skip
+    """Those objects, in that order."""
+    scale = np.asarray(calibration.variance_scale)
+    spread = covariances(found.log_variance, found.centre, scale)
+    colours = (*COLOURS, UNKNOWN_COLOUR)
+    assert NO_COLOUR == -1  # the last of them
+    return tuple(
+        FusedObject(
+            track_id=-1,
+            class_name=CLASSES[judgement.kind[row]],
+            class_probability=float(judgement.probability[row]),
+            colour=colours[judgement.colour[row]],
+            colour_probability=float(judgement.colour_probability[row]),
+            centre=found.centre[row],
+            size=found.size[row],
+            yaw=float(found.yaw[row]),
+            velocity=np.zeros(3),
+            position_covariance=spread[row],
+            support={name: float(each[row]) for name, each in support.items() if each[row] > 0.0},
+        )
+        for row in rows.tolist()
+    )

@@ -51,7 +51,8 @@ def spread(maps: NDArray[np.float32], channels: slice) -> NDArray[np.float32]:
     return chosen.transpose(0, 3, 1, 4, 2).reshape(-1, CELLS, CELLS)
 
 
-def column(maps: NDArray[np.float32], ix: int, iy: int) -> NDArray[np.float32]:
-    """(CHANNELS,) all channels of one fine cell of packed maps."""
-    within = (ix % FINER) * FINER + iy % FINER
-    return maps[within :: FINER**2, ix // FINER, iy // FINER]
+def columns(maps: NDArray[np.float32], cells: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(n, CHANNELS) all channels of some fine cells (n, 2) of packed maps."""
+    coarse, within = np.divmod(cells, FINER)
+    side_by_side = maps.reshape(CHANNELS, FINER**2, FEATURE_CELLS, FEATURE_CELLS)
+    return side_by_side[:, within[:, 0] * FINER + within[:, 1], coarse[:, 0], coarse[:, 1]].T

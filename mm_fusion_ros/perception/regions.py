@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -10,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm_fusion_ros.geometry import apply, box_corners, inverse, project
-from mm_fusion_ros.outputs import FusedObject
 from mm_fusion_ros.samples import Float
 
 CROP = 32
@@ -46,7 +44,7 @@ class Regions:
 
 
 def squares(
-    boxes: NDArray[np.floating],
+    boxes: Float,
     intrinsics: Float,
     base_from_camera: Float,
     valid: tuple[int, int, int, int],
@@ -65,7 +63,7 @@ def squares(
     """
     if not len(boxes):
         return np.zeros((0, 4)), np.zeros(0, bool)
-    corners = np.array([box_corners(box[:3], box[3:6], float(box[6])) for box in boxes])
+    corners = box_corners(boxes[:, :3], boxes[:, 3:6], boxes[:, 6])
     points = apply(inverse(base_from_camera), corners.reshape(-1, 3))
     pixels, depth = project(points, intrinsics)
     pixels, depth = pixels.reshape(-1, 8, 2), depth.reshape(-1, 8)
@@ -84,7 +82,7 @@ def cut(
     intrinsics: Float,
     base_from_camera: Float,
     valid: tuple[int, int, int, int],
-    boxes: NDArray[np.floating],
+    boxes: Float,
 ) -> Regions:
     """The pieces of an image that show these boxes; arguments as for `squares`.
 
@@ -129,9 +127,3 @@ def _crop_to_image(u: float, v: float, edge: float, halved: int) -> NDArray[np.f
     first = np.array([u, v]) + 0.5 - edge / 2.0  # the crop's corner; pixel centres lie at halves
     corner = first / halved - 0.5 + step / 2.0
     return np.array([[step, 0.0, corner[0]], [0.0, step, corner[1]]])
-
-
-def boxes_of(objects: Sequence[FusedObject]) -> NDArray[np.float64]:
-    """(k, 7), as `squares` takes them."""
-    rows = [[*item.centre, *item.size, item.yaw] for item in objects]
-    return np.array(rows, np.float64).reshape(-1, 7)

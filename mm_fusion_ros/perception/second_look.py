@@ -1,135 +1,187 @@
 """A second look: what the images say of each object that was found, and what that makes of it.
 
-On the grid a cell is wider than a ball, and what a camera knows best is blurred there. Once it is
-known where an object is, its piece of each image is judged at the image's own resolution, and the
-two answers are combined as evidence is: probabilities multiply, and what an image cannot see
-changes nothing.
+On the grid a cell is wider than a ball, and what a camera knows best is blurred there; colours are
+not asked of it at all. Once it is known where an object is, its piece of each image is judged at
+the image's own resolution, and the answers are combined as evidence is: probabilities multiply,
+and what an image cannot see changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mm_fusion_ros.outputs import CLASSES, COLOURS
-from mm_fusion_ros.perception.decode import (
-    Calibration,
-    Detection,
-    Look,
-    name_colour,
-    sigmoid,
-    softmax,
-)
+from mm_fusion_ros.perception.decode import Calibration
+from mm_fusion_ros.samples import Float
 
 SMALLEST = 1e-4
 LARGEST_PROBABILITY = 0.999
 LEAST_VARIANCE = 0.05
 """Of a class that is certain; keeps one sure voice from outweighing all others for ever."""
+NO_COLOUR = -1
 
 
-def evidence(
-    log_probabilities: NDArray[np.floating], none: float, prior: Sequence[float]
-) -> NDArray[np.float64]:
-    """Log-likelihoods of what is in the image, up to a constant.
+@dataclass(frozen=True, eq=False)
+class Looks:
+    """What one image says of each of n objects; an object out of its view is none of the classes.
+
+    Attributes:
+        classes: (n, classes + 1) probabilities, the last of "none of these".
+        colours: (n, colours) probabilities.
+    """
+
+    classes: Float
+    colours: Float
+
+    @classmethod
+    def blind(cls, count: int) -> Looks:
+        """Those of an image that shows none of the objects."""
+        classes = np.zeros((count, len(CLASSES) + 1))
+        classes[:, -1] = 1.0
+        return cls(classes, np.full((count, len(COLOURS)), 1.0 / len(COLOURS)))
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What grid and images together make of n objects.
+
+    Attributes:
+        kind: (n,) int64, index of the class.
+        probability: (n,) calibrated, that an object of this class is there.
+        colour: (n,) int64, index; `NO_COLOUR` where none stands out.
+        colour_probability: (n,), 0 without a colour.
+        shares: by image, (n,) its part in what the object is said to be; the rest is the grid's.
+    """
+
+    kind: NDArray[np.int64]
+    probability: Float
+    colour: NDArray[np.int64]
+    colour_probability: Float
+    shares: Mapping[str, Float]
+
+
+def sigmoid(logit: Float) -> Float:
+    """The logistic function."""
+    result: Float = 1.0 / (1.0 + np.exp(-np.clip(logit, -40.0, 40.0)))
+    return result
+
+
+def softmax(logits: Float) -> Float:
+    """Probabilities over the last axis."""
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    result: Float = shifted / shifted.sum(axis=-1, keepdims=True)
+    return result
+
+
+def evidence(probabilities: Float, none: Float, prior: Sequence[float]) -> Float:
+    """Log-likelihoods (n, k) of what is in the image, up to a constant.
 
     With probability `none` the image shows something else, which speaks for nothing: so however
     sure the rest is, an image that does not see the object has no say.
 
     Args:
-        log_probabilities: (k,) of each answer; their sum is 1 - `none`.
-        none: probability that it is none of them.
+        probabilities: (n, k) of each answer; their sum is 1 - `none`.
+        none: (n,) probability that it is none of them.
         prior: (k,) how often each is the answer; empty for all alike.
     """
-    share = np.asarray(prior) if len(prior) else np.full(len(log_probabilities), 1.0)
-    share = share / share.sum()
-    ratio = np.exp(log_probabilities.astype(np.float64)) / np.maximum(share, SMALLEST)
-    result: NDArray[np.float64] = np.log(np.maximum(ratio + none, SMALLEST))
+    count = probabilities.shape[-1]
+    share = np.asarray(prior) if len(prior) else np.full(count, 1.0 / count)
+    ratio = probabilities / np.maximum(share / share.sum(), SMALLEST)
+    result: Float = np.log(np.maximum(ratio + none[:, None], SMALLEST))
     return result
 
 
-def class_evidence(looks: Mapping[str, Look], calibration: Calibration) -> NDArray[np.float64]:
-    """(classes,) log-likelihoods of all images together."""
-    total = np.zeros(len(CLASSES))
-    for look in looks.values():
-        none = float(np.exp(look.classes[-1]))
-        total += evidence(look.classes[:-1], none, calibration.class_prior)
-    return total
+def class_evidence(looks: Looks, calibration: Calibration) -> Float:
+    """(n, classes) log-likelihoods of one image."""
+    return evidence(looks.classes[:, :-1], looks.classes[:, -1], calibration.class_prior)
 
 
-def colour_evidence(looks: Mapping[str, Look], calibration: Calibration) -> NDArray[np.float64]:
-    """(colours,) log-likelihoods of all images together."""
-    total = np.zeros(len(COLOURS))
-    for look in looks.values():
-        none = float(np.exp(look.classes[-1]))
-        seen = look.colours + np.log(max(1.0 - none, SMALLEST))
-        total += evidence(seen, none, calibration.colour_prior)
-    return total
+def colour_evidence(looks: Looks, calibration: Calibration) -> Float:
+    """(n, colours) log-likelihoods of one image."""
+    none = looks.classes[:, -1]
+    return evidence(looks.colours * (1.0 - none)[:, None], none, calibration.colour_prior)
 
 
-def on_grid(item: Detection, calibration: Calibration) -> tuple[float, NDArray[np.float64]]:
-    """How probable the grid makes an object of any class, and (classes,) which it would be."""
-    z = calibration.class_scale * item.class_logits.astype(np.float64) + calibration.class_bias
-    each = 1.0 / (1.0 + np.exp(-np.clip(z, -40.0, 40.0)))
-    total = float(each.sum())
-    return min(total, LARGEST_PROBABILITY), each / max(total, 1e-12)
+def on_grid(class_logits: NDArray[np.float32], calibration: Calibration) -> tuple[Float, Float]:
+    """(n,) how probable the grid makes objects of any class, (n, classes) which they would be."""
+    z = calibration.class_scale * class_logits.astype(np.float64) + calibration.class_bias
+    each = sigmoid(z)
+    total = each.sum(axis=1)
+    return np.minimum(total, LARGEST_PROBABILITY), each / np.maximum(total, 1e-12)[:, None]
 
 
-def combined_logit(item: Detection, calibration: Calibration) -> tuple[int, float]:
-    """The class that grid and images make most probable, and its log-odds before the last step."""
-    exists, which = on_grid(item, calibration)
-    log_which = np.log(np.maximum(which, 1e-9))
-    both = softmax(log_which + calibration.look_weight * class_evidence(item.looks, calibration))
-    best = int(np.argmax(both))
-    probability = float(np.clip(exists * both[best], 1e-6, LARGEST_PROBABILITY))
-    return best, float(np.log(probability / (1.0 - probability)))
+def combined(
+    class_logits: NDArray[np.float32], by_image: Float, calibration: Calibration
+) -> tuple[NDArray[np.int64], Float]:
+    """The class that grid and images make most probable, and its log-odds before the last step.
 
+    Args:
+        class_logits: (n, classes), of the grid.
+        by_image: (n, classes), `class_evidence` of all images together.
 
-def combined_colours(item: Detection, calibration: Calibration) -> NDArray[np.float64]:
-    """(colours,) logits of grid and images together."""
-    of_grid, of_images = calibration.colour_weights
-    said: NDArray[np.float64] = of_grid * item.colour_logits.astype(
-        np.float64
-    ) + of_images * colour_evidence(item.looks, calibration)
-    return said
-
-
-def look_shares(item: Detection, calibration: Calibration) -> dict[str, float]:
-    """Each image's part in what the object is said to be; the rest is the grid's.
-
-    In proportion to the inverse of each voice's variance (one less the sum of its squared
-    probabilities), counted from that of a voice which knows nothing.
+    Returns:
+        (n,) index, (n,) log-odds.
     """
-    if not item.looks:
-        return {}
+    exists, which = on_grid(class_logits, calibration)
+    both = softmax(np.log(np.maximum(which, 1e-9)) + calibration.look_weight * by_image)
+    best = both.argmax(axis=1)
+    probability = np.clip(exists * both.max(axis=1), 1e-6, LARGEST_PROBABILITY)
+    return best, np.log(probability / (1.0 - probability))
+
+
+def judge(
+    class_logits: NDArray[np.float32], looks: Mapping[str, Looks], calibration: Calibration
+) -> Judgement:
+    """Class, colour and probabilities that all evidence gives.
+
+    Args:
+        class_logits: (n, classes), of the grid.
+        looks: by image.
+        calibration: of the sensors that spoke.
+    """
+    count = len(class_logits)
+    voices = {name: class_evidence(each, calibration) for name, each in looks.items()}
+    by_image = _total(voices.values(), (count, len(CLASSES)))
+    kind, logit = combined(class_logits, by_image, calibration)
+
+    seen = [colour_evidence(each, calibration) for each in looks.values()]
+    colours = softmax(calibration.colour_scale * _total(seen, (count, len(COLOURS))))
+    clear = colours.max(axis=1) >= calibration.unknown_below
+    return Judgement(
+        kind=kind,
+        probability=sigmoid(calibration.final_scale * logit + calibration.final_bias),
+        colour=np.where(clear, colours.argmax(axis=1), NO_COLOUR),
+        colour_probability=np.where(clear, colours.max(axis=1), 0.0),
+        shares=_shares(class_logits, voices, calibration),
+    )
+
+
+def _total(voices: Iterable[Float], shape: tuple[int, ...]) -> Float:
+    return sum(voices, start=np.zeros(shape))
+
+
+def _shares(
+    class_logits: NDArray[np.float32], voices: Mapping[str, Float], calibration: Calibration
+) -> dict[str, Float]:
+    """Each image's part, in proportion to the inverse of its variance.
+
+    That is one less the sum of its squared probabilities; its inverse is counted from that of a
+    voice which knows nothing.
+    """
     ignorant = 1.0 / (1.0 - 1.0 / len(CLASSES) + LEAST_VARIANCE)
 
-    def precision(probabilities: NDArray[np.floating]) -> float:
-        variance = 1.0 - float((probabilities**2).sum())
-        return max(1.0 / (variance + LEAST_VARIANCE) - ignorant, 0.0)
+    def precision(probabilities: Float) -> Float:
+        variance = 1.0 - (probabilities**2).sum(axis=1)
+        result: Float = np.maximum(1.0 / (variance + LEAST_VARIANCE) - ignorant, 0.0)
+        return result
 
-    voices = {
-        name: precision(
-            softmax(calibration.look_weight * class_evidence({name: look}, calibration))
-        )
-        for name, look in item.looks.items()
+    of_images = {
+        name: precision(softmax(calibration.look_weight * voice)) for name, voice in voices.items()
     }
-    total = sum(voices.values()) + precision(on_grid(item, calibration)[1])
-    return {name: value / total for name, value in voices.items()} if total > 0.0 else {}
-
-
-def settled(item: Detection, calibration: Calibration) -> Detection:
-    """The detection with the class, the colour and the probabilities that all evidence gives."""
-    kind, logit = combined_logit(item, calibration)
-    probability = sigmoid(calibration.final_scale * logit + calibration.final_bias)
-    colour, colour_probability = name_colour(combined_colours(item, calibration), calibration)
-    seen = replace(
-        item.object,
-        class_name=CLASSES[kind],
-        class_probability=probability,
-        colour=colour,
-        colour_probability=colour_probability,
-    )
-    return replace(item, object=seen)
+    of_grid = precision(on_grid(class_logits, calibration)[1])
+    total = np.maximum(_total(of_images.values(), of_grid.shape) + of_grid, 1e-12)
+    return {name: value / total for name, value in of_images.items()}

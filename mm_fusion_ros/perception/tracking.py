@@ -12,7 +12,7 @@ out never falls below half of the newest detection's, which is what looking long
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -138,13 +138,15 @@ class Tracker:
         positions, noises = self._measurements(objects)
         pairs = self._assign(objects, positions, noises)
         self._correct(pairs, positions, noises)
+        heading = yaw_of(self._odom)
         tracked: list[_Track] = []
         for index, detection in enumerate(objects):
             track = pairs.get(index)
             if track is None:
-                track = self._begin(detection, positions[index], noises[index], stamp_ns)
+                turned = wrap_angle(detection.yaw + heading)
+                track = self._begin(detection, positions[index], noises[index], turned, stamp_ns)
             else:
-                self._learn(track, detection, stamp_ns)
+                self._learn(track, detection, heading, stamp_ns)
             tracked.append(track)
         self._tracks = [t for t in self._tracks if stamp_ns - t.seen_ns <= self._keep_ns]
         return self._objects_of(tracked)
@@ -252,7 +254,7 @@ class Tracker:
             track.noise = noises[index]
 
     def _begin(
-        self, detection: FusedObject, position: Float, noise: Float, stamp_ns: int
+        self, detection: FusedObject, position: Float, noise: Float, yaw: float, stamp_ns: int
     ) -> _Track:
         covariance = np.zeros((6, 6))
         covariance[:3, :3] = noise
@@ -266,7 +268,7 @@ class Tracker:
             state=np.concatenate([position, np.zeros(3)]),
             covariance=covariance,
             noise=noise,
-            yaw=wrap_angle(detection.yaw + yaw_of(self._odom)),
+            yaw=yaw,
             size=np.asarray(detection.size, dtype=np.float64),
             classes={detection.class_name: detection.class_probability},
             colours=colours,
@@ -277,8 +279,15 @@ class Tracker:
         self._tracks.append(track)
         return track
 
-    def _learn(self, track: _Track, detection: FusedObject, stamp_ns: int) -> None:
-        """Takes in what a detection says of class, colour, size and heading."""
+    def _learn(self, track: _Track, detection: FusedObject, heading: float, stamp_ns: int) -> None:
+        """Takes in what a detection says of class, colour, size and heading.
+
+        Args:
+            track: whose detection it is.
+            detection: in base_link.
+            heading: of base_link in the odometry frame [rad].
+            stamp_ns: the tick.
+        """
         track.hits += 1
         weight = max(NEWEST, 1.0 / track.hits)
         _blend(track.classes, detection.class_name, detection.class_probability, weight)
@@ -289,7 +298,7 @@ class Tracker:
             kept = 1.0 - min(1.0, FADING_PER_S * (stamp_ns - track.seen_ns) * 1e-9)
             track.colours = {name: share * kept for name, share in track.colours.items()}
         track.size = track.size + weight * (detection.size - track.size)
-        yaw = wrap_angle(detection.yaw + yaw_of(self._odom))
+        yaw = wrap_angle(detection.yaw + heading)
         turned = wrap_angle(yaw - track.yaw)
         # Boxes are mistaken for turned by half: between two such answers there is no mean.
         track.yaw = wrap_angle(track.yaw + weight * turned) if abs(turned) < np.pi / 4 else yaw
@@ -297,30 +306,43 @@ class Tracker:
 
     def _objects_of(self, tracks: Sequence[_Track]) -> tuple[FusedObject, ...]:
         """The tracks in base_link at the last tick, most probable first."""
+        if not tracks:
+            return ()
         base_from_odom = inverse(self._odom)
-        objects = [self._object_of(track, base_from_odom) for track in tracks]
+        rotation, turned = base_from_odom[:3, :3], yaw_of(base_from_odom)
+        states = np.stack([track.state for track in tracks])
+        covariances = np.stack([track.covariance[:3, :3] for track in tracks])
+        noises = np.stack([track.noise for track in tracks])
+        surer = np.trace(covariances, axis1=1, axis2=2) < np.trace(noises, axis1=1, axis2=2)
+        floor = PERSISTENT * noises + (1.0 - PERSISTENT) * covariances
+        covariances = rotation @ np.where(surer[:, None, None], floor, covariances) @ rotation.T
+        centres = states[:, :3] @ rotation.T + base_from_odom[:3, 3]
+        velocities = states[:, 3:] @ rotation.T
+        objects = [
+            self._object_of(track, turned, *rows)
+            for track, *rows in zip(tracks, centres, velocities, covariances, strict=True)
+        ]
         return tuple(sorted(objects, key=lambda each: -each.class_probability))
 
-    def _object_of(self, track: _Track, base_from_odom: Float) -> FusedObject:
-        rotation = base_from_odom[:3, :3]
+    def _object_of(
+        self, track: _Track, turned: float, centre: Float, velocity: Float, covariance: Float
+    ) -> FusedObject:
         colour = max(track.colours, key=lambda name: track.colours[name], default=UNKNOWN_COLOUR)
         assert self._stamp_ns is not None
         unseen = min(1.0, (self._stamp_ns - track.seen_ns) / max(1, self._keep_ns))
-        covariance = track.covariance[:3, :3]
-        if np.trace(covariance) < np.trace(track.noise):
-            covariance = PERSISTENT * track.noise + (1.0 - PERSISTENT) * covariance
-        return replace(
-            track.last,
+        name = track.class_name
+        return FusedObject(
             track_id=track.track_id,
-            class_name=track.class_name,
-            class_probability=track.classes[track.class_name] * (1.0 - unseen),
+            class_name=name,
+            class_probability=track.classes[name] * (1.0 - unseen),
             colour=colour,
             colour_probability=track.colours.get(colour, 0.0),
-            centre=rotation @ track.state[:3] + base_from_odom[:3, 3],
+            centre=centre,
             size=track.size,
-            yaw=wrap_angle(track.yaw + yaw_of(base_from_odom)),
-            velocity=rotation @ track.state[3:],
-            position_covariance=rotation @ covariance @ rotation.T,
+            yaw=wrap_angle(track.yaw + turned),
+            velocity=velocity,
+            position_covariance=covariance,
+            support=track.last.support,
         )
 
 

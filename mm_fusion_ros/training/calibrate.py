@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -14,18 +14,20 @@ from scipy.optimize import minimize, minimize_scalar
 from mm_fusion_ros.config import CameraConfig, LidarConfig, PerceptionConfig
 from mm_fusion_ros.evaluation.matching import assign
 from mm_fusion_ros.evaluation.protocol import Protocol, load_protocol
-from mm_fusion_ros.evaluation.records import Truths, findings_of
+from mm_fusion_ros.evaluation.records import Findings, Truths
 from mm_fusion_ros.inference.model_folder import ModelFolder
 from mm_fusion_ros.outputs import CLASSES, COLOURS
-from mm_fusion_ros.perception.decode import LOG_VARIANCE_RANGE, Calibration, Detection
+from mm_fusion_ros.perception.decode import LOG_VARIANCE_RANGE, Calibration, Found
 from mm_fusion_ros.perception.detector import Detector
 from mm_fusion_ros.perception.second_look import (
+    Looks,
     class_evidence,
     colour_evidence,
-    combined_logit,
+    combined,
+    judge,
     on_grid,
-    settled,
 )
+from mm_fusion_ros.samples import Float
 from mm_fusion_ros.sensors.camera import CameraIntake, PreparedImage
 from mm_fusion_ros.sensors.lidar import LidarIntake, PreparedScan
 from mm_fusion_ros.training import cache
@@ -46,13 +48,24 @@ class Case:
     """What was found in one scene by one subset of sensors.
 
     Attributes:
-        found: in any order.
+        found: on the grid, in any order.
+        looks: what each image says of them.
         asked: (k,) which of the scene's objects these sensors can be asked for.
     """
 
-    found: Sequence[Detection]
+    found: Found
+    looks: Mapping[str, Looks]
     scene: Scene
     asked: NDArray[np.bool_]
+
+    def by_images(self, calibration: Calibration) -> tuple[Float, Float]:
+        """Evidence of all images together, (n, classes) and (n, colours)."""
+        classes = np.zeros((len(self.found), len(CLASSES)))
+        colours = np.zeros((len(self.found), len(COLOURS)))
+        for looks in self.looks.values():
+            classes += class_evidence(looks, calibration)
+            colours += colour_evidence(looks, calibration)
+        return classes, colours
 
 
 def prepare(seed: int, protocol: Protocol) -> tuple[Scene, list[PreparedImage], PreparedScan]:
@@ -84,8 +97,7 @@ def owners(
     result = np.full(len(case.found), NO_TRUTH)
     free = np.ones(len(scene.boxes), bool)
     for row in np.argsort(-scores, kind="stable"):
-        centre = case.found[row].object.centre
-        distance = np.linalg.norm(scene.boxes[:, :2] - centre[:2], axis=1)
+        distance = np.linalg.norm(scene.boxes[:, :2] - case.found.centre[row, :2], axis=1)
         near = (distance < radius_m) & free
         if kinds is not None:
             near &= scene.class_index == kinds[row]
@@ -118,11 +130,11 @@ def log_loss(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
 
 def priors(cases: Sequence[Case]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """How often the images say each class and colour, of what they see at all."""
-    looks = [look for case in cases for item in case.found for look in item.looks.values()]
-    if not looks:
+    looks = [each for case in cases for each in case.looks.values()]
+    classes = np.concatenate([each.classes for each in looks]) if looks else np.zeros((0, 1))
+    if not len(classes):
         return (), ()
-    classes = np.exp(np.stack([look.classes for look in looks]).astype(np.float64))
-    colours = np.exp(np.stack([look.colours for look in looks]).astype(np.float64))
+    colours = np.concatenate([each.colours for each in looks])
     of_class = classes[:, :-1].sum(axis=0)
     of_colour = (colours * (1.0 - classes[:, -1:])).sum(axis=0)
     return (
@@ -143,7 +155,7 @@ def fit(cases: Sequence[Case], by_bearing: bool, protocol: Protocol) -> Calibrat
     # The grid alone.
     tops, rights = [], []
     for case in cases:
-        raw = np.array([item.class_logits for item in case.found]).reshape(-1, len(CLASSES))
+        raw = case.found.class_logits
         top = raw.max(axis=1).astype(np.float64)
         owner = owners(case, top, raw.argmax(axis=1), radius_m)
         tops.append(top[owner != NOT_ASKED])
@@ -160,7 +172,8 @@ def fit(cases: Sequence[Case], by_bearing: bool, protocol: Protocol) -> Calibrat
     # Both together.
     finals, rights = [], []
     for case in cases:
-        kinds, logits = _combined(case, result)
+        by_images, _ = case.by_images(result)
+        kinds, logits = combined(case.found.class_logits, by_images, result)
         owner = owners(case, logits, kinds, radius_m)
         finals.append(logits[owner != NOT_ASKED])
         rights.append(owner[owner != NOT_ASKED] >= 0)
@@ -176,39 +189,29 @@ def fit(cases: Sequence[Case], by_bearing: bool, protocol: Protocol) -> Calibrat
     return replace(result, variance_scale=(along, across, up))
 
 
-def _combined(
-    case: Case, calibration: Calibration
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    pairs = [combined_logit(item, calibration) for item in case.found]
-    return np.array([k for k, _ in pairs], np.int64), np.array([z for _, z in pairs], np.float64)
-
-
 def fit_looks(cases: Sequence[Case], calibration: Calibration, radius_m: float) -> Calibration:
-    """With the weights of the images' word on class and colour, and of the grid's on colour."""
-    which, said, kinds, on_cells, in_images, colours = [], [], [], [], [], []
+    """With the weights of the images' word on class and colour."""
+    which, kinds, by_class, colours, by_colour = [], [], [], [], []
     for case in cases:
-        top = np.array([float(item.class_logits.max()) for item in case.found])
-        for item, index in zip(case.found, owners(case, top, None, radius_m), strict=True):
-            if index < 0:
-                continue
-            which.append(np.log(np.maximum(on_grid(item, calibration)[1], 1e-9)))
-            said.append(class_evidence(item.looks, calibration))
-            kinds.append(int(case.scene.class_index[index]))
-            on_cells.append(item.colour_logits.astype(np.float64))
-            in_images.append(colour_evidence(item.looks, calibration))
-            colours.append(int(case.scene.colour_index[index]))
-    grid, images, truth = np.stack(which), np.stack(said), np.array(kinds)
+        logits = case.found.class_logits
+        owner = owners(case, logits.max(axis=1).astype(np.float64), None, radius_m)
+        known = owner >= 0
+        of_classes, of_colours = case.by_images(calibration)
+        which.append(np.log(np.maximum(on_grid(logits[known], calibration)[1], 1e-9)))
+        by_class.append(of_classes[known])
+        by_colour.append(of_colours[known])
+        kinds.append(case.scene.class_index[owner[known]])
+        colours.append(case.scene.colour_index[owner[known]])
+    grid, images, truth = (np.concatenate(parts) for parts in (which, by_class, kinds))
     weight = minimize_scalar(
         lambda w: log_loss(grid + w * images, truth), bounds=(0.0, 2.0), method="bounded"
     ).x
-    cells, looks, named = np.stack(on_cells), np.stack(in_images), np.array(colours)
-    both = minimize(
-        lambda w: log_loss(abs(w[0]) * cells + abs(w[1]) * looks, named), np.array([1.0, 1.0]),
-        method="Nelder-Mead",
-    ).x  # fmt: skip
-    of_grid, of_images = (round(float(abs(value)), 5) for value in both)
+    looks, named = np.concatenate(by_colour), np.concatenate(colours)
+    scale = minimize_scalar(
+        lambda w: log_loss(w * looks, named), bounds=(0.0, 3.0), method="bounded"
+    ).x
     return replace(
-        calibration, look_weight=round(float(weight), 5), colour_weights=(of_grid, of_images)
+        calibration, look_weight=round(float(weight), 5), colour_scale=round(float(scale), 5)
     )
 
 
@@ -232,25 +235,29 @@ def position_errors(
             case.scene.class_index, case.scene.colour_index, boxes[:, :3], boxes[:, 3:6],
             boxes[:, 6], case.asked, np.zeros(len(boxes), bool),
         )  # fmt: skip
-        found = [settled(item, calibration) for item in case.found]
-        found.sort(key=lambda item: -item.object.class_probability)
-        findings = findings_of((item.object for item in found), ())
+        found, judged = case.found, judge(case.found.class_logits, case.looks, calibration)
+        unseen = np.zeros(len(found), bool)
+        findings = Findings(
+            judged.kind, judged.probability, judged.colour, judged.colour_probability,
+            found.centre, found.size, found.yaw, np.zeros((len(found), 2, 2)), unseen,
+        )  # fmt: skip
         owner = assign(truths, findings, gate=gate, by_bearing=by_bearing)
-        for item, index in zip(found, owner, strict=True):
-            if index < 0 or not case.asked[index]:
-                continue
-            centre = item.object.centre
-            error = boxes[index, :3] - centre
-            radius = max(float(np.hypot(centre[0], centre[1])), 1e-3)
-            cosine, sine = centre[0] / radius, centre[1] / radius
-            along = error[0] * cosine + error[1] * sine
-            errors.append([along, error[1] * cosine - error[0] * sine, error[2]])
-            sigmas.append(np.exp(0.5 * np.clip(item.log_variance, *LOG_VARIANCE_RANGE)))
-            sure.append(item.object.class_probability >= rule.min_probability)
-    chosen = np.array(sure)
+        rows = np.flatnonzero(owner >= 0)
+        rows = rows[case.asked[owner[rows]]]
+        centre = found.centre[rows]
+        error = boxes[owner[rows], :3] - centre
+        radius = np.maximum(np.hypot(centre[:, 0], centre[:, 1]), 1e-3)
+        cosine, sine = centre[:, 0] / radius, centre[:, 1] / radius
+        along = error[:, 0] * cosine + error[:, 1] * sine
+        across = error[:, 1] * cosine - error[:, 0] * sine
+        errors.append(np.column_stack([along, across, error[:, 2]]))
+        raw = found.log_variance[rows].astype(np.float64)
+        sigmas.append(np.exp(0.5 * np.clip(raw, *LOG_VARIANCE_RANGE)))
+        sure.append(judged.probability[rows] >= rule.min_probability)
+    chosen = np.concatenate(sure)
     if chosen.sum() < MIN_ERRORS:
         chosen[:] = True
-    return np.array(errors)[chosen], np.stack(sigmas)[chosen].astype(np.float64)
+    return np.concatenate(errors)[chosen], np.concatenate(sigmas)[chosen]
 
 
 def figures(
@@ -266,23 +273,17 @@ def figures(
     """
     sure = hits = asked = named = 0
     for case in cases:
-        found = [settled(item, calibration) for item in case.found]
-        found = [
-            item for item in found
-            if item.object.class_probability >= protocol.position.min_probability
-        ]  # fmt: skip
-        scores = np.array([item.object.class_probability for item in found])
-        kinds = np.array([CLASSES.index(item.object.class_name) for item in found], np.int64)
-        settled_case = replace(case, found=found)
-        owner = owners(settled_case, scores, kinds, protocol.calibration.radius_m)
+        judged = judge(case.found.class_logits, case.looks, calibration)
+        rows = np.flatnonzero(judged.probability >= protocol.position.min_probability)
+        probable = replace(case, found=case.found.take(rows))
+        owner = owners(
+            probable, judged.probability[rows], judged.kind[rows], protocol.calibration.radius_m
+        )
         asked += int(case.asked.sum())
         sure += int((owner != NOT_ASKED).sum())
-        hits += int((owner >= 0).sum())
-        named += sum(
-            item.object.colour == COLOURS[case.scene.colour_index[index]]
-            for item, index in zip(found, owner, strict=True)
-            if index >= 0
-        )
+        hit = owner >= 0
+        hits += int(hit.sum())
+        named += int((judged.colour[rows][hit] == case.scene.colour_index[owner[hit]]).sum())
     errors, _ = position_errors(cases, calibration, by_bearing, protocol)
     away = np.linalg.norm(errors[:, :2], axis=1)
     return {
@@ -324,12 +325,13 @@ def calibrate(
         by_lidar = scene.lidar_points >= cache.LIDAR_MIN_POINTS
         by_camera = np.asarray(scene.seen.any(axis=1))
         answers = {
-            "both": (detector.detect(cameras, [lidar]).raw, by_camera | by_lidar),
-            "lidar": (detector.detect([], [lidar]).raw, by_lidar),
-            "camera": (detector.detect(cameras, []).raw, by_camera),
+            "both": (detector.detect(cameras, [lidar]), by_camera | by_lidar),
+            "lidar": (detector.detect([], [lidar]), by_lidar),
+            "camera": (detector.detect(cameras, []), by_camera),
         }
-        for subset, (found, asked) in answers.items():
-            cases[subset].append(Case(found, scene, asked))
+        for subset, (said, asked) in answers.items():
+            assert said.found is not None
+            cases[subset].append(Case(said.found, said.looks, scene, asked))
     detector.close()
     calibrations = {subset: fit(cases[subset], subset == "camera", protocol) for subset in SUBSETS}
     return (

@@ -202,10 +202,7 @@ def prepare(scene: Scene, needs: Needs, rng: np.random.Generator) -> Item:
         image_weight=weight,
         raster=rasterize(scene.points) if needs.raster else np.zeros((0, 0, 0), np.float32),
         regions=regions,
-        targets={
-            name: draw(scene.boxes, scene.class_index, asked[name])
-            for name in needs.subsets
-        },
+        targets={name: draw(scene.boxes, scene.class_index, asked[name]) for name in needs.subsets},
     )
 
 

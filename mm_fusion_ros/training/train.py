@@ -368,9 +368,7 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
         setattr(regions, name, getattr(regions, name).to(device))
     batch.raster = batch.raster.to(device).contiguous(memory_format=last)
     batch.targets = {
-        subset: TargetBatch(
-            *[getattr(t, n).to(device) for n in ("heat", "care", "weight", "box")]
-        )
+        subset: TargetBatch(*[getattr(t, n).to(device) for n in ("heat", "care", "weight", "box")])
         for subset, t in batch.targets.items()
     }
     return batch

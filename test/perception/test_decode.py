@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mm_fusion_ros.outputs import CLASSES, COLOURS
+from mm_fusion_ros.outputs import CLASSES
 from mm_fusion_ros.perception import maps
-from mm_fusion_ros.perception.decode import Calibration, Detection, covariance, peaks
+from mm_fusion_ros.perception.decode import Calibration, Found, apart, covariances, peaks
 from mm_fusion_ros.perception.decode import decode as decode_packed
 from mm_fusion_ros.perception.grid import CELLS, FEATURE_CELLS, cell_centres
 
@@ -19,9 +19,7 @@ def pack(output: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(parts.reshape(maps.PACKED, n, n))
 
 
-def decode(
-    output: np.ndarray, calibration: Calibration, threshold: float, limit: int
-) -> list[Detection]:
+def decode(output: np.ndarray, calibration: Calibration, threshold: float, limit: int) -> Found:
     return decode_packed(pack(output), calibration, threshold, limit)
 
 
@@ -34,8 +32,6 @@ def empty() -> np.ndarray:
 def put(output: np.ndarray, name: str, ix: int, iy: int, logit: float) -> None:
     column = output[:, ix, iy]
     column[maps.CLASS][CLASSES.index(name)] = logit
-    column[maps.COLOUR] = 0.0
-    column[maps.COLOUR][COLOURS.index("red")] = 6.0
     column[maps.OFFSET] = (0.1, -0.2)
     column[maps.HEIGHT] = 0.5
     column[maps.SIZE] = np.log((1.0, 0.5, 2.0))
@@ -46,25 +42,13 @@ def put(output: np.ndarray, name: str, ix: int, iy: int, logit: float) -> None:
 def test_one_peak_becomes_the_object_written_into_it() -> None:
     output = empty()
     put(output, "box", 80, 64, 2.0)
-    (item,) = decode(output, Calibration(), 0.1, 10)
-    found = item.object
+    found = decode(output, Calibration(), 0.1, 10)
+    assert found.cells.tolist() == [[80, 64]]
+    assert found.class_logits[0].argmax() == CLASSES.index("box")
+    assert found.class_logits[0].max() == 2.0
     centres = cell_centres()
-    assert found.class_name == "box"
-    assert found.class_probability == pytest.approx(1 / (1 + np.exp(-2.0)))
-    assert found.colour == "red"
-    # softmax of one 6 among eight 0s: e^6 / (e^6 + 8)
-    assert found.colour_probability == pytest.approx(np.exp(6) / (np.exp(6) + 8), rel=1e-5)
-    assert found.centre == pytest.approx([centres[80] + 0.1, centres[64] - 0.2, 0.5], abs=1e-5)
-    assert found.size == pytest.approx([1.0, 0.5, 2.0], rel=1e-5)
-    assert found.yaw == pytest.approx(0.3, abs=1e-5)
-
-
-def test_an_unsure_colour_is_unknown() -> None:
-    output = empty()
-    put(output, "box", 80, 64, 2.0)
-    output[maps.COLOUR] = 0.0  # one in nine each
-    (item,) = decode(output, Calibration(), 0.1, 10)
-    assert (item.object.colour, item.object.colour_probability) == ("unknown", 0.0)
+    place = [centres[80] + 0.1, centres[64] - 0.2, 0.5]
+    assert found.boxes[0] == pytest.approx([*place, 1.0, 0.5, 2.0, 0.3], abs=1e-5)
 
 
 def test_the_weaker_of_two_overlapping_peaks_is_dropped_and_a_far_one_kept() -> None:
@@ -73,15 +57,26 @@ def test_the_weaker_of_two_overlapping_peaks_is_dropped_and_a_far_one_kept() -> 
     put(output, "barrel", 80, 64, 1.0)
     put(output, "barrel", 90, 64, 0.5)
     found = decode(output, Calibration(), 0.1, 10)
-    assert [item.object.class_name for item in found] == ["box", "barrel"]
+    kinds = [CLASSES[kind] for kind in found.class_logits.argmax(axis=1)]
+    assert kinds == ["box", "barrel"]
+    assert found.cells.tolist() == [[80, 64], [90, 64]]
+
+
+def test_what_was_dropped_drops_nothing_else() -> None:
+    """A row of neighbours, each too near to the next alone: every second one stays."""
+    place = np.column_stack([np.arange(5) * 0.3, np.zeros(5)])
+    assert apart(place, np.full(5, 0.1), 10).tolist() == [0, 2, 4]
+    assert apart(place, np.full(5, 0.1), 2).tolist() == [0, 2]
+    # Boxes of 2 m are 0.405 * (2 + 2) apart at least.
+    assert apart(place * 4, np.full(5, 2.0), 10).tolist() == [0, 2, 4]
 
 
 def test_the_threshold_holds_after_calibration() -> None:
     output = empty()
     put(output, "box", 80, 64, 0.0)
-    assert decode(output, Calibration(), 0.4, 10)
+    assert len(decode(output, Calibration(), 0.4, 10)) == 1
     # sigmoid(0 - 1) = 0.27 is below it
-    assert not decode(output, Calibration(class_bias=-1.0), 0.4, 10)
+    assert not len(decode(output, Calibration(class_bias=-1.0), 0.4, 10))
 
 
 def test_peaks_at_the_border_are_found() -> None:
@@ -91,10 +86,13 @@ def test_peaks_at_the_border_are_found() -> None:
 
 
 def test_the_covariance_is_long_along_the_ray() -> None:
-    # Seen to the left: along the ray is y, across it is x.
-    matrix = covariance(np.log([4.0, 0.25, 0.09]), 0.0, 10.0, np.ones(3))
-    assert matrix == pytest.approx(np.diag([0.25, 4.0, 0.09]), abs=1e-9)
+    # Along the ray is x for what stands ahead, y for what stands to the left.
+    said = np.log([[4.0, 0.25, 0.09]] * 2)
+    ahead_and_left = np.array([[10.0, 0.0, 0.0], [0.0, 10.0, 0.0]])
+    ahead, left = covariances(said, ahead_and_left, np.ones(3))
+    assert ahead == pytest.approx(np.diag([4.0, 0.25, 0.09]), abs=1e-9)
+    assert left == pytest.approx(np.diag([0.25, 4.0, 0.09]), abs=1e-9)
 
 
 def test_nothing_on_the_maps_is_no_object() -> None:
-    assert decode(empty(), Calibration(), 0.1, 10) == []
+    assert len(decode(empty(), Calibration(), 0.1, 10)) == 0

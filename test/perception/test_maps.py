@@ -15,7 +15,8 @@ def test_packed_maps_are_what_a_pixel_shuffle_spreads() -> None:
     packed = rng.normal(size=shape).astype(np.float32)
     fine = torch.nn.functional.pixel_shuffle(torch.from_numpy(packed), maps.FINER).numpy()
     assert fine.shape == (maps.CHANNELS, CELLS, CELLS)
-    for channels in (maps.CLASS, maps.COLOUR, maps.LOG_VARIANCE):
+    for channels in (maps.CLASS, maps.SIZE, maps.LOG_VARIANCE):
         assert np.array_equal(maps.spread(packed, channels), fine[channels])
-    for ix, iy in ((0, 0), (1, 0), (0, 1), (77, 42), (CELLS - 1, CELLS - 1)):
-        assert np.array_equal(maps.column(packed, ix, iy), fine[:, ix, iy])
+    cells = np.array([(0, 0), (1, 0), (0, 1), (77, 42), (CELLS - 1, CELLS - 1)])
+    assert np.array_equal(maps.columns(packed, cells), fine[:, cells[:, 0], cells[:, 1]].T)
+    assert maps.columns(packed, cells[:0]).shape == (0, maps.CHANNELS)

@@ -9,6 +9,7 @@ import pytest
 from scenes import made_up
 
 from mm_fusion_ros.geometry import apply, inverse, project
+from mm_fusion_ros.outputs import CLASSES
 from mm_fusion_ros.training import cache
 from mm_fusion_ros.training.dataset import (
     EVERYTHING,
@@ -16,9 +17,9 @@ from mm_fusion_ros.training.dataset import (
     Augmentation,
     SceneDataset,
     augment,
-    image_colours,
     image_depth,
     prepare,
+    shown_classes,
 )
 from mm_fusion_ros.training.train import NEEDS
 
@@ -90,10 +91,14 @@ def test_each_object_counts_by_the_root_of_its_area_in_the_image() -> None:
     scene.under[:] = -1
     scene.under[0, :10, :10] = 2
     scene.under[0, 20, 20] = 5
-    colour, weight = image_colours(scene)
+    shown, weight = shown_classes(scene)
     assert weight[0, 3, 3] == pytest.approx(0.1) and weight[0, 20, 20] == 1.0
-    assert weight.sum() == pytest.approx(100 * 0.1 + 1.0)
-    assert colour[0, 3, 3] == scene.colour_index[2] and colour[0, 20, 20] == scene.colour_index[5]
+    objects = scene.under[0] >= 0
+    assert weight[0, objects].sum() == pytest.approx(100 * 0.1 + 1.0)
+    assert shown[0, 3, 3] == scene.class_index[2] and shown[0, 20, 20] == scene.class_index[5]
+    # All that shows none counts as much as all that does.
+    assert (shown[0, ~objects] == len(CLASSES)).all()
+    assert weight[0, ~objects].sum() == pytest.approx(weight[0, objects].sum())
 
 
 def test_what_is_not_needed_is_not_prepared(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mm_fusion_ros.outputs import CLASSES, COLOURS
+from mm_fusion_ros.outputs import CLASSES
 from mm_fusion_ros.perception import maps
 from mm_fusion_ros.perception.decode import Calibration, decode
 from mm_fusion_ros.perception.grid import CELLS
@@ -20,7 +20,6 @@ def drawn(asked: tuple[bool, bool]):
     return draw(
         np.array([CAR, CONE], np.float32),
         np.array([CLASSES.index("car"), CLASSES.index("cone")]),
-        np.array([COLOURS.index("blue"), COLOURS.index("orange")]),
         np.array(asked),
     )
 
@@ -30,20 +29,15 @@ def test_a_network_that_says_exactly_the_targets_is_decoded_to_the_objects() -> 
     output = np.zeros((maps.CHANNELS, CELLS, CELLS), np.float32)
     heat = np.clip(targets.heat, 1e-4, 1 - 1e-4)
     output[maps.CLASS] = np.log(heat / (1 - heat))
-    for index in range(len(COLOURS)):
-        output[maps.COLOUR][index] = np.where(targets.colour == index, 8.0, 0.0)
     output[maps.OFFSET], output[maps.HEIGHT] = targets.box[0:2], targets.box[2:3]
     output[maps.SIZE], output[maps.YAW] = targets.box[3:6], targets.box[6:8]
     packed = torch.nn.functional.pixel_unshuffle(torch.from_numpy(output), maps.FINER).numpy()
-    found = sorted(
-        (item.object for item in decode(packed, Calibration(), 0.5, 10)),
-        key=lambda item: -item.centre[0],
-    )
-    assert [(o.class_name, o.colour) for o in found] == [("car", "blue"), ("cone", "orange")]
-    for item, box in zip(found, (CAR, CONE), strict=True):
-        assert item.centre == pytest.approx(box[:3], abs=1e-4)
-        assert item.size == pytest.approx(box[3:6], rel=1e-4)
-        assert item.yaw == pytest.approx(box[6], abs=1e-4)
+    found = decode(packed, Calibration(), 0.5, 10)
+    found = found.take(np.argsort(-found.centre[:, 0]))
+    kinds = [CLASSES[kind] for kind in found.class_logits.argmax(axis=1)]
+    assert kinds == ["car", "cone"]
+    assert found.boxes[0] == pytest.approx(CAR, abs=1e-4)
+    assert found.boxes[1] == pytest.approx(CONE, abs=1e-4)
 
 
 def test_the_cell_of_a_centre_is_exactly_one_so_that_it_counts_as_positive() -> None:
@@ -63,5 +57,5 @@ def test_what_a_sensor_cannot_see_is_neither_wanted_nor_punished() -> None:
 
 def test_objects_outside_the_grid_are_left_out() -> None:
     far = np.array([[50.0, 0.0, 0.5, 1, 1, 1, 0]], np.float32)
-    targets = draw(far, np.array([0]), np.array([0]), np.array([True]))
+    targets = draw(far, np.array([0]), np.array([True]))
     assert targets.count == 0 and not targets.heat.any()

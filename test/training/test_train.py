@@ -12,8 +12,9 @@ import torch
 from scenes import made_up
 
 from mm_fusion_ros.evaluation.protocol import load_protocol
-from mm_fusion_ros.outputs import CLASSES, COLOURS, FusedObject
-from mm_fusion_ros.perception.decode import Calibration, Detection, Look
+from mm_fusion_ros.outputs import CLASSES, COLOURS
+from mm_fusion_ros.perception.decode import Calibration, Found
+from mm_fusion_ros.perception.second_look import Looks, softmax
 from mm_fusion_ros.training import cache, calibrate
 from mm_fusion_ros.training.command import steps_of
 from mm_fusion_ros.training.train import STAGES, CountingSampler, TrainConfig, Trainer, rate
@@ -123,30 +124,42 @@ def test_steps_are_parsed_and_nonsense_is_refused() -> None:
         steps_of("radar=1", {})
 
 
-COLOURED = np.eye(len(COLOURS), dtype=np.float32)
 PROTOCOL = load_protocol()
 
 
 def detection(
     x: float, *, logit: float = 2.0, name: str = "box", sigma: float = 0.1, y: float = 0.0,
-    colour: int = 0, boldness: float = 3.0,
-) -> Detection:  # fmt: skip
-    item = FusedObject(
-        -1, name, 0.5, "red", 0.9, np.array([x, y, 0.5]), np.ones(3), 0.0, np.zeros(3), np.eye(3)
-    )
-    raw = np.full(len(CLASSES), -20.0, np.float32)
-    raw[CLASSES.index(name)] = logit
-    variances = np.full(3, 2 * np.log(sigma), np.float32)
-    return Detection(item, raw, COLOURED[colour] * boldness, (0, 0), variances)
+    colour: int = 0,
+) -> tuple[Found, Looks]:  # fmt: skip
+    """One object on the grid, and an image that shows just such a one, in a colour."""
+    raw = np.full((1, len(CLASSES)), -20.0, np.float32)
+    raw[0, CLASSES.index(name)] = logit
+    variances = np.full((1, 3), 2 * np.log(sigma), np.float32)
+    found = Found(
+        np.zeros((1, 2), np.int64), raw, np.array([[x, y, 0.5]]), np.ones((1, 3)), np.zeros(1),
+        variances,
+    )  # fmt: skip
+    classes = np.zeros((1, len(CLASSES) + 1))
+    classes[0, CLASSES.index(name)] = 1.0
+    return found, Looks(classes, softmax(3.0 * np.eye(len(COLOURS))[[colour]]))
 
 
-def case(found: list[Detection], *places: float, asked: bool = True) -> calibrate.Case:
-    """Red boxes on the x axis."""
+def together(parts: list, kind: type) -> object:
+    """The rows of several, as one."""
+    names = kind.__dataclass_fields__
+    return kind(*[np.concatenate([getattr(part, name) for part in parts]) for name in names])
+
+
+def case(answers: list[tuple[Found, Looks]], *places: float, asked: bool = True) -> calibrate.Case:
+    """Red boxes on the x axis, and what was found."""
     scene = made_up(0, objects=len(places))
     scene.class_index[:] = CLASSES.index("box")
     scene.colour_index[:] = 0
     scene.boxes[:, :3] = [(x, 0.0, 0.5) for x in places]
-    return calibrate.Case(found, scene, np.full(len(places), asked))
+    found, looks = (
+        together([answer[i] for answer in answers], kind) for i, kind in enumerate((Found, Looks))
+    )
+    return calibrate.Case(found, {"camera": looks}, scene, np.full(len(places), asked))
 
 
 def test_calibration_finds_the_scale_that_was_put_in() -> None:
@@ -157,17 +170,20 @@ def test_calibration_finds_the_scale_that_was_put_in() -> None:
         logit = rng.normal(0.0, 3.0)
         here = rng.random() < 1 / (1 + np.exp(-0.5 * logit))
         error = rng.normal(0.0, 0.2, 3)
-        item = detection(10.0, logit=logit, colour=0 if rng.random() < 0.5 else 1)
+        colour = int(rng.integers(len(COLOURS)))
+        wrong = (colour + int(rng.integers(1, len(COLOURS)))) % len(COLOURS)
+        item = detection(10.0, logit=logit, colour=colour if rng.random() < 0.5 else wrong)
         one = case([item], 10.0 if here else 30.0)
+        one.scene.colour_index[:] = colour
         one.scene.boxes[0, :3] += error if here else 0.0
         cases.append(one)
     found = calibrate.fit(cases, False, PROTOCOL)
     assert found.class_scale == pytest.approx(0.5, abs=0.05)
     assert found.class_bias == pytest.approx(0.0, abs=0.1)
-    # With one class on the grid and no image, the second step has nothing left to mend.
+    # With one class on the grid and in the image, the second step has nothing left to mend.
     assert found.final_scale == pytest.approx(1.0, abs=0.1)
     # softmax(3 w) = 0.5 with w = ln 8 / 3 = 0.693
-    assert found.colour_weights[0] == pytest.approx(np.log(8.0) / 3.0, abs=0.05)
+    assert found.colour_scale == pytest.approx(np.log(8.0) / 3.0, abs=0.07)
     assert found.variance_scale == pytest.approx((4.0, 4.0, 4.0), rel=0.1)
 
 
@@ -178,12 +194,11 @@ def test_images_that_tell_nothing_lose_their_weight_and_good_ones_keep_it() -> N
         cases = []
         for _ in range(600):
             said = "box" if rng.random() < right else "barrel"
-            item = detection(10.0, logit=0.0)
-            item.class_logits[CLASSES.index("barrel")] = 0.0
-            classes = np.full(len(CLASSES) + 1, 0.01)
-            classes[CLASSES.index(said)] = 1.0 - 0.01 * len(CLASSES)
-            look = Look(np.log(classes).astype(np.float32), np.full(9, -np.log(9.0), np.float32))
-            cases.append(case([replace(item, looks={"camera": look})], 10.0))
+            found, looks = detection(10.0, logit=0.0)
+            found.class_logits[0, CLASSES.index("barrel")] = 0.0
+            looks.classes[:] = 0.01
+            looks.classes[0, CLASSES.index(said)] = 1.0 - 0.01 * len(CLASSES)
+            cases.append(case([(found, looks)], 10.0))
         return calibrate.fit_looks(cases, Calibration(), 1.0).look_weight
 
     assert weight(0.5) < 0.1
