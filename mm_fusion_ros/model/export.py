@@ -20,12 +20,13 @@ from mm_fusion_ros.model.fusion_net import (
     LIDAR_FEATURES,
     FusionNet,
     coverage,
+    per_cell,
 )
 from mm_fusion_ros.perception import maps
 from mm_fusion_ros.perception.grid import (
     FEATURE_CELLS,
     LIDAR_CHANNELS,
-    LIFT_ROWS,
+    LIFT_SHAPE,
     RASTER,
     STRIDE,
 )
@@ -52,7 +53,7 @@ class CameraEncoderGraph(nn.Module):
 
 
 def total(images: Tensor) -> Tensor:
-    """The sum over images, (n, C, H, W) to (1, C, H, W); as a product, which runtimes do faster."""
+    """The sum over images, (n, ...) to (1, ...); as a product, which runtimes do faster."""
     ones = images.new_ones((1, images.shape[0]))
     return (ones @ images.flatten(1)).reshape(1, *images.shape[1:])
 
@@ -65,12 +66,12 @@ class CameraGridGraph(nn.Module):
         self.grid, self.head = net.camera_grid, net.camera_head
 
     def forward(
-        self, features: Tensor, sampling: Tensor, log_depth: Tensor, valid: Tensor
+        self, features: Tensor, pixel: Tensor, log_depth: Tensor, valid: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See the class."""
-        lifted = total(lift(features, sampling, log_depth, valid))
+        lifted = total(lift(features, pixel, log_depth, valid))
         count = total(coverage(valid))
-        grid = self.grid(lifted / count.clamp(min=1.0))
+        grid = self.grid(lifted / per_cell(count))
         return grid, count.clamp(max=1.0), self.head(grid)
 
 
@@ -139,7 +140,7 @@ def bake(module: nn.Module) -> nn.Module:
 
 def graphs(net: FusionNet) -> dict[str, tuple[nn.Module, dict[str, Tensor], list[str]]]:
     """Each graph's module, example inputs by name, and output names."""
-    rows, cells = LIFT_ROWS, FEATURE_CELLS
+    cells = FEATURE_CELLS
     shape = (IMAGE_HEIGHT // STRIDE, IMAGE_WIDTH // STRIDE)
     features = torch.zeros(1, IMAGE_FEATURES + 2, *shape)
     camera = torch.zeros(1, CAMERA_FEATURES, cells, cells)
@@ -157,9 +158,9 @@ def graphs(net: FusionNet) -> dict[str, tuple[nn.Module, dict[str, Tensor], list
             CameraGridGraph(net),
             {
                 "features": features,
-                "sampling": torch.zeros(1, rows, cells, 2),
-                "log_depth": torch.zeros(1, rows, cells),
-                "valid": torch.zeros(1, rows, cells),
+                "pixel": torch.zeros(1, *LIFT_SHAPE, dtype=torch.int64),
+                "log_depth": torch.zeros(1, *LIFT_SHAPE),
+                "valid": torch.zeros(1, *LIFT_SHAPE),
             },
             ["grid", "covered", "answer"],
         ),

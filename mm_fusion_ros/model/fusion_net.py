@@ -21,7 +21,7 @@ from mm_fusion_ros.model.fusion.strategy import FusionStrategy
 from mm_fusion_ros.model.fusion.tensor import TensorFusion
 from mm_fusion_ros.model.heads import DetectionHead, ImageHead
 from mm_fusion_ros.model.region_head import RegionHead
-from mm_fusion_ros.perception.grid import FEATURE_CELLS, LIFT_POINTS_M
+from mm_fusion_ros.perception.grid import FEATURE_CELLS
 
 STRATEGIES: dict[str, Callable[[int, int, int], FusionStrategy]] = {
     "masked": MaskedFusion,
@@ -40,14 +40,14 @@ class CameraBatch:
     Attributes:
         image: (N, 3, 288, 384) float, RGB 0..255.
         rays: (N, RAY_CHANNELS, 72, 96), from `ray_planes`.
-        sampling, log_depth, valid: (N, LIFT_ROWS, FEATURE_CELLS[, 2]), from `lift_geometry`.
+        pixel, log_depth, valid: (N, *LIFT_SHAPE), from `lift_geometry`.
         sample: (N,) int64, which sample of the batch each image belongs to.
         batch: number of samples.
     """
 
     image: Tensor
     rays: Tensor
-    sampling: Tensor
+    pixel: Tensor
     log_depth: Tensor
     valid: Tensor
     sample: Tensor
@@ -56,8 +56,12 @@ class CameraBatch:
 
 def coverage(valid: Tensor) -> Tensor:
     """Cells of which any point is seen, as (N, 1, FEATURE_CELLS, FEATURE_CELLS) of 0 and 1."""
-    points = valid.reshape(valid.shape[0], len(LIFT_POINTS_M), FEATURE_CELLS, FEATURE_CELLS)
-    return points.amax(dim=1, keepdim=True)
+    return valid.amax(dim=2).reshape(-1, 1, FEATURE_CELLS, FEATURE_CELLS)
+
+
+def per_cell(count: Tensor) -> Tensor:
+    """(N, 1, h, w) counts, at least 1, as (N, h * w, 1)."""
+    return count.flatten(2).transpose(1, 2).clamp(min=1.0)
 
 
 class FusionNet(nn.Module):
@@ -82,14 +86,14 @@ class FusionNet(nn.Module):
     def camera(self, batch: CameraBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Grid features, which cells are covered, and the image features they came from."""
         features = self.camera_encoder(batch.image, batch.rays)
-        lifted = lift(features, batch.sampling, batch.log_depth, batch.valid)
+        lifted = lift(features, batch.pixel, batch.log_depth, batch.valid)
         seen = coverage(batch.valid)
         # Mean over the cameras that see a cell.
         total = lifted.new_zeros((batch.batch, *lifted.shape[1:]))
         count = seen.new_zeros((batch.batch, *seen.shape[1:]))
         total = total.index_add(0, batch.sample, lifted)
         count = count.index_add(0, batch.sample, seen)
-        grid: Tensor = self.camera_grid(total / count.clamp(min=1.0))
+        grid: Tensor = self.camera_grid(total / per_cell(count))
         return grid, count.clamp(max=1.0), features
 
     def lidar(self, raster: Tensor) -> Tensor:

@@ -23,7 +23,6 @@ from mm_fusion_ros.perception.decode import (
     decode,
 )
 from mm_fusion_ros.perception.grid import (
-    FEATURE_CELLS,
     LiftGeometry,
     lift_geometry,
     rasterize,
@@ -231,7 +230,7 @@ class Detector:
         result = self._graphs["camera_grid"].infer(
             {
                 "features": np.concatenate([camera.features for camera in cameras]),
-                "sampling": np.stack([lift.sampling for lift in geometry]),
+                "pixel": np.stack([lift.pixel for lift in geometry]),
                 "log_depth": np.stack([lift.log_depth for lift in geometry]),
                 "valid": np.stack([lift.valid for lift in geometry]),
             }
@@ -278,10 +277,7 @@ class Detector:
         """
         x, y = (cells // maps.FINER).T
         by_camera, by_lidar = share[:, x, y].astype(np.float64)
-        seeing = {
-            name: lift.valid.reshape(-1, FEATURE_CELLS, FEATURE_CELLS)[:, x, y].max(axis=0)
-            for name, lift in lifts.items()
-        }
+        seeing = {name: lift.covered[x, y].astype(np.float64) for name, lift in lifts.items()}
         count = np.maximum(sum(seeing.values(), start=np.zeros(len(cells))), 1.0)
         where = {name: by_camera * each / count for name, each in seeing.items()}
         where |= {name: by_lidar * part for name, part in _by_points(lidars).items()}

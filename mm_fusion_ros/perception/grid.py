@@ -35,7 +35,8 @@ LIFT_POINTS_M = (
 )  # fmt: skip
 """Where images are sampled for a feature cell: x y from its centre, z above base_link. What is
 small stands low, and would be missed between the centres of two cells."""
-LIFT_ROWS = len(LIFT_POINTS_M) * FEATURE_CELLS
+LIFT_SHAPE = (FEATURE_CELLS**2, len(LIFT_POINTS_M))
+"""Feature cells, row by row, and the points of each."""
 STRIDE = 4
 """Image pixels along an edge of each cell of the image features."""
 NEAREST_M = 0.3
@@ -90,26 +91,31 @@ def rasterize(points: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, eq=False)
 class LiftGeometry:
-    """Where one camera sees the feature cells: `LIFT_POINTS_M` stacked along the first axis.
+    """Where one camera sees the points of the feature cells; all of `LIFT_SHAPE`.
 
     Attributes:
-        sampling: (LIFT_ROWS, FEATURE_CELLS, 2) float32, x y in -1..1 over the image, as
-            `grid_sample` (align_corners=False) takes them; 2 (outside) where not seen.
-        log_depth: (LIFT_ROWS, FEATURE_CELLS) float32, natural log of the depth [m].
-        valid: (LIFT_ROWS, FEATURE_CELLS) float32, 1 where the camera sees the point.
+        pixel: int64, which pixel of the image features shows the point, row by row; 0 where it is
+            not seen. The nearest: between cells of four image pixels there is nothing to blend.
+        log_depth: float32, natural log of the depth [m].
+        valid: float32, 1 where the camera sees the point.
     """
 
-    sampling: NDArray[np.float32]
+    pixel: NDArray[np.int64]
     log_depth: NDArray[np.float32]
     valid: NDArray[np.float32]
+
+    @property
+    def covered(self) -> NDArray[np.bool_]:
+        """(FEATURE_CELLS, FEATURE_CELLS), where any point of the cell is seen."""
+        return self.valid.reshape(FEATURE_CELLS, FEATURE_CELLS, -1).max(axis=2) > 0.0
 
 
 def _cell_points() -> NDArray[np.float32]:
     centres = cell_centres(FEATURE_CELLS)
     x, y = np.meshgrid(centres, centres, indexing="ij")
-    middle = np.stack([x, y, np.zeros_like(x)], axis=-1)
-    offsets = np.asarray(LIFT_POINTS_M, dtype=np.float32)
-    return (middle + offsets[:, None, None]).reshape(-1, 3)
+    middle = np.stack([x, y, np.zeros_like(x)], axis=-1).reshape(-1, 1, 3)
+    points: NDArray[np.float32] = middle + np.asarray(LIFT_POINTS_M, dtype=np.float32)
+    return points.reshape(-1, 3)
 
 
 _CELL_POINTS = _cell_points()
@@ -138,10 +144,10 @@ def lift_geometry(
     v = projected[:, 1] / safe
     x0, y0, x1, y1 = region
     valid = (depth > NEAREST_M) & (u > x0 - 0.5) & (u < x1 - 0.5) & (v > y0 - 0.5) & (v < y1 - 0.5)
-    sampling = np.stack([(u + 0.5) * (2.0 / width) - 1.0, (v + 0.5) * (2.0 / height) - 1.0], -1)
-    sampling[~valid] = 2.0
+    column = np.clip((u + 0.5) / STRIDE, 0, width // STRIDE - 1).astype(np.int64)
+    row = np.clip((v + 0.5) / STRIDE, 0, height // STRIDE - 1).astype(np.int64)
     return LiftGeometry(
-        sampling.reshape(LIFT_ROWS, FEATURE_CELLS, 2).astype(np.float32),
-        np.log(safe).reshape(LIFT_ROWS, FEATURE_CELLS),
-        valid.reshape(LIFT_ROWS, FEATURE_CELLS).astype(np.float32),
+        np.where(valid, row * (width // STRIDE) + column, 0).reshape(LIFT_SHAPE),
+        np.log(safe).reshape(LIFT_SHAPE),
+        valid.reshape(LIFT_SHAPE).astype(np.float32),
     )

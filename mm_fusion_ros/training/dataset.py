@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from mm_fusion_ros.geometry import apply, inverse, planar, project
 from mm_fusion_ros.model.fusion_net import CameraBatch
 from mm_fusion_ros.outputs import CLASSES
-from mm_fusion_ros.perception.grid import FEATURE_CELLS, LIFT_ROWS, STRIDE, lift_geometry, rasterize
+from mm_fusion_ros.perception.grid import LIFT_SHAPE, STRIDE, lift_geometry, rasterize
 from mm_fusion_ros.perception.rays import RAY_CHANNELS, ray_planes
 from mm_fusion_ros.training import cache
 from mm_fusion_ros.training.cache import Scene
@@ -67,7 +67,7 @@ class Item:
 
     images: NDArray[np.uint8]
     rays: NDArray[np.float32]
-    sampling: NDArray[np.float32]
+    pixel: NDArray[np.int64]
     log_depth: NDArray[np.float32]
     valid: NDArray[np.float32]
     image_depth: NDArray[np.float32]
@@ -138,9 +138,11 @@ def image_depth(
     return result
 
 
-def _stack(arrays: Sequence[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
-    """The arrays of that shape, along a new first axis; there may be none."""
-    return np.stack(arrays) if arrays else np.zeros((0, *shape), np.float32)
+def _stack(
+    arrays: Sequence[NDArray[Any]], shape: tuple[int, ...], kind: type[np.generic] = np.float32
+) -> NDArray[Any]:
+    """The arrays of that shape and kind, along a new first axis; there may be none."""
+    return np.stack(arrays) if arrays else np.zeros((0, *shape), kind)
 
 
 def shown_classes(scene: Scene) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -187,9 +189,9 @@ def prepare(scene: Scene, needs: Needs, rng: np.random.Generator) -> Item:
     return Item(
         images=scene.images,
         rays=_stack([ray_planes(*camera, size) for camera in placed], (RAY_CHANNELS, *shape)),
-        sampling=_stack([lift.sampling for lift in lifts], (LIFT_ROWS, FEATURE_CELLS, 2)),
-        log_depth=_stack([lift.log_depth for lift in lifts], (LIFT_ROWS, FEATURE_CELLS)),
-        valid=_stack([lift.valid for lift in lifts], (LIFT_ROWS, FEATURE_CELLS)),
+        pixel=_stack([lift.pixel for lift in lifts], LIFT_SHAPE, np.int64),
+        log_depth=_stack([lift.log_depth for lift in lifts], LIFT_SHAPE),
+        valid=_stack([lift.valid for lift in lifts], LIFT_SHAPE),
         image_depth=_stack([image_depth(scene.points, *camera, size) for camera in placed], shape),
         image_heat=_stack(
             [
@@ -267,7 +269,7 @@ def collate(items: Sequence[Item]) -> Batch:
     cameras = CameraBatch(
         image=images,
         rays=joined("rays"),
-        sampling=joined("sampling"),
+        pixel=joined("pixel"),
         log_depth=joined("log_depth"),
         valid=joined("valid"),
         sample=torch.repeat_interleave(torch.arange(len(items)), counts),

@@ -356,7 +356,7 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     last = torch.channels_last
     cameras = batch.cameras
     cameras.image = cameras.image.to(device).float().contiguous(memory_format=last)
-    for name in ("rays", "sampling", "log_depth", "valid", "sample"):
+    for name in ("rays", "pixel", "log_depth", "valid", "sample"):
         setattr(cameras, name, getattr(cameras, name).to(device))
     for name in ("image_depth", "image_heat", "image_shown", "image_weight"):
         setattr(batch, name, getattr(batch, name).to(device))

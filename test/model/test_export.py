@@ -57,13 +57,13 @@ def test_the_graphs_agree_with_the_network_for_two_cameras_and_a_lidar(
     raster = rasterize(points)[None]
     geometry = {
         name: np.stack([getattr(lift, name) for lift in lifts])
-        for name in ("sampling", "log_depth", "valid")
+        for name in ("pixel", "log_depth", "valid")
     }
     with torch.no_grad():
         batch = CameraBatch(
             torch.from_numpy(images).permute(0, 3, 1, 2).float(),
             torch.from_numpy(rays),
-            *[torch.from_numpy(geometry[n]) for n in ("sampling", "log_depth", "valid")],
+            *[torch.from_numpy(geometry[n]) for n in ("pixel", "log_depth", "valid")],
             sample=torch.zeros(2, dtype=torch.int64),
             batch=1,
         )

@@ -108,7 +108,7 @@ def test_what_is_not_needed_is_not_prepared(tmp_path: Path) -> None:
         assert bool(item.images.size) == needs.images, stage
         assert bool(item.rays.size) == needs.images, stage
         assert bool(item.regions.crops.size) == needs.regions, stage
-        assert bool(item.sampling.size) == needs.grid, stage
+        assert bool(item.pixel.size) == needs.grid, stage
         assert bool(item.raster.size) == needs.raster, stage
         assert tuple(item.targets) == needs.subsets, stage
 

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from mm_fusion_ros.model.blocks import Pyramid, convolution
-from mm_fusion_ros.perception.grid import FEATURE_CELLS, LIFT_POINTS_M
+from mm_fusion_ros.perception.grid import FEATURE_CELLS, LIFT_POINTS_M, LIFT_SHAPE
 from mm_fusion_ros.perception.rays import RAY_CHANNELS
 
 IMAGE_FEATURES = 24
+PASSING = 0.1
 
 
 class CameraEncoder(nn.Module):
@@ -59,39 +60,43 @@ class CameraGrid(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        points = len(LIFT_POINTS_M)
-        self.reduce = convolution(points * (IMAGE_FEATURES + 1), channels, kernel=1)
+        self.reduce = nn.Sequential(
+            nn.Linear(len(LIFT_POINTS_M) * (IMAGE_FEATURES + 1), channels), nn.ReLU(inplace=True)
+        )
         self.pyramid = Pyramid((channels, 96), (1, 1))
 
     def forward(self, lifted: Tensor) -> Tensor:
-        """(B, points * (IMAGE_FEATURES + 1), FEATURE_CELLS, FEATURE_CELLS) to channels."""
-        return self.pyramid(self.reduce(lifted))  # type: ignore[no-any-return]
+        """(B, FEATURE_CELLS^2, points * (IMAGE_FEATURES + 1)) to (B, channels, h, w)."""
+        reduced = self.reduce(lifted).transpose(1, 2)
+        return self.pyramid(  # type: ignore[no-any-return]
+            reduced.reshape(-1, reduced.shape[1], FEATURE_CELLS, FEATURE_CELLS)
+        )
 
 
-def lift(features: Tensor, sampling: Tensor, log_depth: Tensor, valid: Tensor) -> Tensor:
-    """Samples each image's features where the cells project to (lifting by projection).
+def lift(features: Tensor, pixel: Tensor, log_depth: Tensor, valid: Tensor) -> Tensor:
+    """Reads each image's features where the cells project to (lifting by projection).
 
     A feature counts in a cell as far as the pixel's own depth agrees with the cell's, which is
     what keeps a car from being smeared along its whole ray.
 
     Args:
         features: (N, IMAGE_FEATURES + 2, h, w), from `CameraEncoder`.
-        sampling, log_depth, valid: (N, LIFT_ROWS, FEATURE_CELLS[, 2]), from `lift_geometry`.
+        pixel, log_depth, valid: (N, *LIFT_SHAPE), from `lift_geometry`.
 
     Returns:
-        (N, points * (IMAGE_FEATURES + 1), FEATURE_CELLS, FEATURE_CELLS): gated features and the
-        gate itself, for each of `LIFT_POINTS_M`.
+        (N, FEATURE_CELLS^2, points * (IMAGE_FEATURES + 1)): gated features and the gate itself,
+        for each of `LIFT_POINTS_M`.
     """
-    count = features.shape[0]
-    sampled = nn.functional.grid_sample(
-        features, sampling, mode="bilinear", padding_mode="zeros", align_corners=False
-    )  # (N, F + 2, LIFT_ROWS, FEATURE_CELLS)
-    content = sampled[:, :IMAGE_FEATURES]
-    mean = sampled[:, IMAGE_FEATURES : IMAGE_FEATURES + 1]
-    scale = sampled[:, IMAGE_FEATURES + 1 :].exp()
-    gate = torch.exp(-(log_depth.unsqueeze(1) - mean).abs() / (scale + 0.05)) * valid.unsqueeze(1)
+    count, channels = features.shape[:2]
+    pixels = features.flatten(2).transpose(1, 2)
+    first = torch.arange(count, device=pixel.device).view(-1, 1, 1) * pixels.shape[1]
+    seen = pixels.reshape(-1, channels)[(pixel + first).reshape(-1)]
+    seen = seen.reshape(count, *LIFT_SHAPE, channels)
+    mean = seen[..., IMAGE_FEATURES : IMAGE_FEATURES + 1]
+    scale = seen[..., IMAGE_FEATURES + 1 :].exp()
+    visible = valid.unsqueeze(-1)
+    gate = torch.exp(-(log_depth.unsqueeze(-1) - mean).abs() / (scale + 0.05)) * visible
     # A part of each feature passes whatever the depth says: a wrong depth must not blind the grid.
-    gated = torch.cat([content * (0.1 + gate) * valid.unsqueeze(1), gate], dim=1)
-    points, cells = len(LIFT_POINTS_M), FEATURE_CELLS
-    gated = gated.reshape(count, IMAGE_FEATURES + 1, points, cells, cells)
-    return gated.transpose(1, 2).reshape(count, points * (IMAGE_FEATURES + 1), cells, cells)
+    passing = (gate + PASSING) * visible
+    lifted = torch.cat([seen[..., :IMAGE_FEATURES] * passing, gate], dim=-1)
+    return lifted.reshape(count, LIFT_SHAPE[0], -1)
