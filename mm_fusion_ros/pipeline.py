@@ -145,16 +145,17 @@ class Pipeline:
         self._rejected: dict[str, Counter[str]] = {}
         self._complained: set[tuple[str, str, str]] = set()
 
-    def push(self, sample: Sample, now_ns: int) -> None:
+    def push(self, sample: Sample, now_ns: int, *, ahead: bool = True) -> None:
         """Takes one sample; bad ones are counted by reason and never raise.
 
         Args:
             sample: of a configured source.
             now_ns: when it arrived, on the clock that stamps the samples [ns].
+            ahead: encodes it now if the next tick will take it, not at the tick.
         """
         try:
             with self._stopwatch.measure(f"push_{modality_of(sample).value}"):
-                self._push(sample, now_ns)
+                self._push(sample, now_ns, ahead)
         except Rejected as rejected:
             self.reject(sample.source, rejected.reason, rejected.detail)
         except Exception as error:  # noqa: BLE001 - one sensor's failure must not stop the others
@@ -236,7 +237,7 @@ class Pipeline:
             self._epoch = self._synchronizer.epoch
             self._forget()
 
-    def _push(self, sample: Sample, now_ns: int) -> None:
+    def _push(self, sample: Sample, now_ns: int, ahead: bool) -> None:
         if sample.source not in self._sources:
             raise Rejected("unknown_source", f"{sample.source!r} is not among the sources")
 
@@ -254,7 +255,8 @@ class Pipeline:
 
         # Use at once what need not wait for the tick.
         if evidence is not None:
-            self._encode_early(evidence, sample)
+            if ahead:
+                self._encode_early(evidence, sample)
             self._register(evidence, stamp_ns)
         elif isinstance(sample, OdometrySample):
             self._hear(sample)

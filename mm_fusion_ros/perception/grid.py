@@ -107,7 +107,8 @@ class LiftGeometry:
     @property
     def covered(self) -> NDArray[np.bool_]:
         """(FEATURE_CELLS, FEATURE_CELLS), where any point of the cell is seen."""
-        return self.valid.reshape(FEATURE_CELLS, FEATURE_CELLS, -1).max(axis=2) > 0.0
+        seen = self.valid.max(axis=1).reshape(FEATURE_CELLS, FEATURE_CELLS)
+        return np.asarray(seen > 0.0)
 
 
 def _cell_points() -> NDArray[np.float32]:

@@ -33,8 +33,8 @@ class Pending(Exception):
 class Owned(Protocol):
     """What the worker needs of a pipeline."""
 
-    def push(self, sample: Sample, now_ns: int) -> None:
-        """Takes one sample."""
+    def push(self, sample: Sample, now_ns: int, *, ahead: bool = True) -> None:
+        """Takes one sample; `ahead` lets work on it begin at once."""
 
     def next_deadline_ns(self) -> int | None:
         """When the next tick is due."""
@@ -180,8 +180,12 @@ class Worker:
         arrivals, overflowed = self._drain()
         for source in overflowed:
             self._reject(source, "overflow", "the queue was full; the latest wins")
-        for arrival in self._retried() + arrivals:
-            self._take(arrival)
+        arrivals = self._retried() + arrivals
+        # What came up to the last anchor but one is for an instant that will be passed over.
+        anchors = [k for k, arrival in enumerate(arrivals) if arrival.source == self._anchor]
+        passed = anchors[-2] if len(anchors) > 1 else -1
+        for k, arrival in enumerate(arrivals):
+            self._take(arrival, ahead=k > passed)
         self._tick()
         if self._steady_ns() - self._snapshot_ns >= SNAPSHOT_NS:
             self._snapshot_ns = self._steady_ns()
@@ -209,7 +213,7 @@ class Worker:
         self._parked = {}
         return retried
 
-    def _take(self, arrival: Arrival) -> None:
+    def _take(self, arrival: Arrival, *, ahead: bool) -> None:
         source = arrival.source
         now_ns = self._steady_ns()
         # Patience is the source's, not the message's: where a transform never comes, only the
@@ -222,7 +226,7 @@ class Worker:
                 return
             if source == self._anchor:
                 self._anchor_steady_ns = arrival.steady_ns
-            self._pipeline.push(sample, self._ros_ns())
+            self._pipeline.push(sample, self._ros_ns(), ahead=ahead)
         except Pending as pending:
             self._waiting_since_ns.setdefault(source, now_ns)
             if source in self._parked:

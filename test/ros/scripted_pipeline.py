@@ -43,7 +43,7 @@ class ScriptedPipeline:
         self._anchored = False
         self._now_ns = 0
 
-    def push(self, sample: Sample, now_ns: int) -> None:
+    def push(self, sample: Sample, now_ns: int, *, ahead: bool = True) -> None:
         if now_ns < self._now_ns - PERIOD_NS:
             self._last.clear()
             self._deadline_ns = None

@@ -41,8 +41,8 @@ GO = "go to the red box"
 class DrivingPipeline(ScriptedPipeline):
     """Believes the odometry, sees the lidar's obstacles, and sends the robot to one pose."""
 
-    def push(self, sample: Any, now_ns: int) -> None:
-        super().push(sample, now_ns)
+    def push(self, sample: Any, now_ns: int, *, ahead: bool = True) -> None:
+        super().push(sample, now_ns, ahead=ahead)
         del self.samples[:-1]
 
     def tick(self, now_ns: int) -> FusedOutput | None:

@@ -33,13 +33,15 @@ class FakePipeline:
 
     def __init__(self) -> None:
         self.pushed: list[Sample] = []
+        self.ahead: list[bool] = []
         self.rejected: list[tuple[str, str]] = []
         self.deadline_ns: int | None = None
         self.anchored = False
         self.fail = False
 
-    def push(self, sample: Sample, now_ns: int) -> None:
+    def push(self, sample: Sample, now_ns: int, *, ahead: bool = True) -> None:
         self.pushed.append(sample)
+        self.ahead.append(ahead)
         if sample.source == "lidar":
             self.deadline_ns = now_ns
             self.anchored = True
@@ -100,6 +102,19 @@ def test_messages_are_pushed_in_the_order_in_which_they_came() -> None:
         bench.worker.offer(source, text)
     bench.worker.step()
     assert texts(bench) == ["a", "b", "c"]
+
+
+def test_nothing_is_begun_for_an_instant_that_will_be_passed_over() -> None:
+    bench = Bench()
+    for source in ["camera", "lidar", "lidar", "camera"]:
+        bench.worker.offer(source, "a")
+    bench.worker.step()
+    # The second scan makes the tick; the first and the image before it are late already.
+    assert bench.pipeline.ahead == [False, False, True, True]
+    bench.worker.offer("camera", "b")
+    bench.worker.offer("lidar", "b")
+    bench.worker.step()
+    assert bench.pipeline.ahead[4:] == [True, True]
 
 
 def test_a_full_queue_keeps_the_latest_and_counts_the_rest() -> None:
