@@ -365,12 +365,13 @@ class Pipeline:
         # Believe: what is plainly broken has no say while another sensor works.
         seeing = [camera.source for camera in cameras] + [lidar.source for lidar in lidars]
         believed = self._gate.believed(seeing, now_ns)
+        weight = {name: self._gate.trust(name, now_ns) for name in believed}
         cameras = [camera for camera in cameras if camera.source in believed]
         lidars = [lidar for lidar in lidars if lidar.source in believed]
 
         # Fuse: objects in base_link at the tick, then with ids and velocities.
         stamps = {name: entry.stamp_ns for name, entry in due.entries.items()}
-        detections = self._detect(cameras, lidars, stamps)
+        detections = self._detect(cameras, lidars, stamps, weight)
         odom_from_base = self._motion.odom_from_base(tick_ns)
         with self._stopwatch.measure("track"):
             objects = self._tracker.update(detections.objects, odom_from_base, tick_ns)
@@ -417,13 +418,14 @@ class Pipeline:
         cameras: list[CameraFeature],
         lidars: list[LidarFeature],
         stamps_ns: Mapping[str, int],
+        trust: Mapping[str, float],
     ) -> Detections:
         if self._detector is None:
             return NOTHING
         try:
             with self._stopwatch.measure("fuse"):
                 placed = self._ahead.take(cameras, stamps_ns)
-                return self._detector.detect(cameras, lidars, placed)
+                return self._detector.detect(cameras, lidars, placed, trust)
         except Exception as error:  # noqa: BLE001 - without objects now, the next tick may succeed
             self._failed(self.config.sync.anchor, "fusion_failed", error)
             return NOTHING

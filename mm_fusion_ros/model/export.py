@@ -59,7 +59,7 @@ def total(images: Tensor) -> Tensor:
 
 
 class CameraGridGraph(nn.Module):
-    """Features and lift geometry of n images -> grid features, covered cells, own answer."""
+    """Features and lift geometry of n images -> grid features, own answer."""
 
     def __init__(self, net: FusionNet) -> None:
         super().__init__()
@@ -67,12 +67,12 @@ class CameraGridGraph(nn.Module):
 
     def forward(
         self, features: Tensor, pixel: Tensor, log_depth: Tensor, valid: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor]:
         """See the class."""
         lifted = total(lift(features, pixel, log_depth, valid))
         count = total(coverage(valid))
         grid = self.grid(lifted / per_cell(count))
-        return grid, count.clamp(max=1.0), self.head(grid)
+        return grid, self.head(grid)
 
 
 class LidarEncoderGraph(nn.Module):
@@ -89,17 +89,17 @@ class LidarEncoderGraph(nn.Module):
 
 
 class FusionGraph(nn.Module):
-    """Features, presence and own answers of both modalities -> output maps, shares."""
+    """Features, trust and own answers of both modalities -> output maps, shares."""
 
     def __init__(self, net: FusionNet) -> None:
         super().__init__()
         self.fusion = net.fusion
 
     def forward(
-        self, camera: Tensor, lidar: Tensor, present: Tensor, by_camera: Tensor, by_lidar: Tensor
+        self, camera: Tensor, lidar: Tensor, trust: Tensor, by_camera: Tensor, by_lidar: Tensor
     ) -> tuple[Tensor, Tensor]:
         """See the class."""
-        output, share = self.fusion(camera, lidar, present, by_camera, by_lidar)
+        output, share = self.fusion(camera, lidar, trust, by_camera, by_lidar)
         return output, share
 
 
@@ -162,7 +162,7 @@ def graphs(net: FusionNet) -> dict[str, tuple[nn.Module, dict[str, Tensor], list
                 "log_depth": torch.zeros(1, *LIFT_SHAPE),
                 "valid": torch.zeros(1, *LIFT_SHAPE),
             },
-            ["grid", "covered", "answer"],
+            ["grid", "answer"],
         ),
         "lidar_encoder": (
             LidarEncoderGraph(net),
@@ -174,7 +174,7 @@ def graphs(net: FusionNet) -> dict[str, tuple[nn.Module, dict[str, Tensor], list
             {
                 "camera": camera,
                 "lidar": lidar,
-                "present": torch.ones(1, 2, cells, cells),
+                "trust": torch.ones(1, 2, cells, cells),
                 "by_camera": torch.zeros(1, maps.PACKED, cells, cells),
                 "by_lidar": torch.zeros(1, maps.PACKED, cells, cells),
             },

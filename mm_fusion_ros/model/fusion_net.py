@@ -16,6 +16,7 @@ from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES, CameraEncoder, C
 from mm_fusion_ros.model.encoders.lidar import LidarEncoder
 from mm_fusion_ros.model.fusion.concat import ConcatFusion
 from mm_fusion_ros.model.fusion.cross_attention import CrossAttentionFusion
+from mm_fusion_ros.model.fusion.gated import GatedFusion
 from mm_fusion_ros.model.fusion.masked import MaskedFusion
 from mm_fusion_ros.model.fusion.strategy import FusionStrategy
 from mm_fusion_ros.model.fusion.tensor import TensorFusion
@@ -24,6 +25,7 @@ from mm_fusion_ros.model.region_head import RegionHead
 from mm_fusion_ros.perception.grid import FEATURE_CELLS
 
 STRATEGIES: dict[str, Callable[[int, int, int], FusionStrategy]] = {
+    "gated": GatedFusion,
     "masked": MaskedFusion,
     "concat": ConcatFusion,
     "tensor": TensorFusion,
@@ -42,6 +44,7 @@ class CameraBatch:
         rays: (N, RAY_CHANNELS, 72, 96), from `ray_planes`.
         pixel, log_depth, valid: (N, *LIFT_SHAPE), from `lift_geometry`.
         sample: (N,) int64, which sample of the batch each image belongs to.
+        trust: (N,) float, 0..1, above 0: how far each image is believed.
         batch: number of samples.
     """
 
@@ -51,6 +54,7 @@ class CameraBatch:
     log_depth: Tensor
     valid: Tensor
     sample: Tensor
+    trust: Tensor
     batch: int
 
 
@@ -84,32 +88,30 @@ class FusionNet(nn.Module):
         self.region_head = RegionHead()
 
     def camera(self, batch: CameraBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Grid features, which cells are covered, and the image features they came from."""
+        """Grid features, trust (B, 1, h, w), 0 where nothing is seen, and the image features."""
         features = self.camera_encoder(batch.image, batch.rays)
         lifted = lift(features, batch.pixel, batch.log_depth, batch.valid)
         seen = coverage(batch.valid)
         # Mean over the cameras that see a cell.
-        total = lifted.new_zeros((batch.batch, *lifted.shape[1:]))
-        count = seen.new_zeros((batch.batch, *seen.shape[1:]))
-        total = total.index_add(0, batch.sample, lifted)
-        count = count.index_add(0, batch.sample, seen)
+        total, count, trust = (
+            each.new_zeros((batch.batch, *each.shape[1:])).index_add(0, batch.sample, each)
+            for each in (lifted, seen, seen * batch.trust.view(-1, 1, 1, 1))
+        )
         grid: Tensor = self.camera_grid(total / per_cell(count))
-        return grid, count.clamp(max=1.0), features
+        return grid, trust / count.clamp(min=1.0), features
 
     def lidar(self, raster: Tensor) -> Tensor:
         """Grid features of (B, channels, RASTER, RASTER), from `rasterize`."""
         features: Tensor = self.lidar_encoder(raster)
         return features
 
-    def fuse(self, camera: Tensor, lidar: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    def fuse(self, camera: Tensor, lidar: Tensor, trust: Tensor) -> tuple[Tensor, Tensor]:
         """Output maps and shares; see `FusionStrategy`."""
         by_camera, by_lidar = self.camera_head(camera), self.lidar_head(lidar)
-        output, share = self.fusion(camera, lidar, present, by_camera, by_lidar)
+        output, share = self.fusion(camera, lidar, trust, by_camera, by_lidar)
         return output, share
 
 
-def present_map(covered: Tensor, has_camera: Tensor, has_lidar: Tensor) -> Tensor:
-    """(B, 2, FEATURE_CELLS, FEATURE_CELLS) from the camera's coverage and (B,) flags."""
-    camera = covered * has_camera.view(-1, 1, 1, 1)
-    lidar = torch.ones_like(covered) * has_lidar.view(-1, 1, 1, 1)
-    return torch.cat([camera, lidar], dim=1)
+def trust_map(camera: Tensor, lidar: Tensor) -> Tensor:
+    """(B, 2, h, w) from the cameras' (B, 1, h, w) and the lidars' (B,)."""
+    return torch.cat([camera, lidar.view(-1, 1, 1, 1).expand_as(camera)], dim=1)

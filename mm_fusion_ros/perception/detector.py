@@ -37,6 +37,8 @@ from mm_fusion_ros.sensors.lidar import PreparedScan
 GRAPHS = ("camera_encoder", "camera_grid", "lidar_encoder", "fusion", "regions")
 FIRST_LOOK = 0.3
 """What the grid gives less than this part of the wanted probability, no image can mend."""
+LEAST_TRUST = 0.01
+"""What is there is never believed less: with a trust of 0 it would count as missing."""
 Array = NDArray[np.float32]
 
 
@@ -82,13 +84,11 @@ class PlacedCameras:
     Attributes:
         lifts: source name to where its image lies.
         grid: (1, channels, FEATURE_CELLS, FEATURE_CELLS) float32, from `camera_grid`.
-        covered: (1, 1, FEATURE_CELLS, FEATURE_CELLS) float32, 1 where any image sees the cell.
         answer: (1, maps.PACKED, FEATURE_CELLS, FEATURE_CELLS) float32, what the cameras alone say.
     """
 
     lifts: Mapping[str, LiftGeometry]
     grid: Array
-    covered: Array
     answer: Array
 
 
@@ -166,6 +166,7 @@ class Detector:
         cameras: Sequence[CameraFeature],
         lidars: Sequence[LidarFeature],
         placed: PlacedCameras | None = None,
+        trust: Mapping[str, float] | None = None,
     ) -> Detections:
         """Fuses what is there; with neither cameras nor lidars there is nothing.
 
@@ -173,22 +174,25 @@ class Detector:
             cameras: any number, of different sources.
             lidars: any number; several are merged into one cloud first.
             placed: what `place` made of the same cameras; None makes it now.
+            trust: how far each source is believed, 0..1; fully where nothing is said.
         """
         if not cameras and not lidars:
             return NOTHING
-        present = self._empty["present"].copy()
-        feeds = dict(self._empty, present=present)
+        sources = [camera.source for camera in cameras] + [lidar.source for lidar in lidars]
+        trust = {name: max((trust or {}).get(name, 1.0), LEAST_TRUST) for name in sources}
+        believed = self._empty["trust"].copy()
+        feeds = dict(self._empty, trust=believed)
         answers: dict[str, Array] = {}
         lifts: Mapping[str, LiftGeometry] = {}
         if cameras:
             placed = placed or self.place(cameras)
             lifts = placed.lifts
             feeds["camera"], answers["camera"] = placed.grid, placed.answer
-            present[:, :1] = placed.covered
+            believed[0, 0] = _over_cells(lifts, trust)
         if lidars:
             merged = self._merge(lidars)
             feeds["lidar"], answers["lidar"] = merged.grid, merged.answer
-            present[:, 1:] = 1.0
+            believed[0, 1] = sum(trust[n] * part for n, part in _by_points(lidars).items())
         # A strategy that does not ask for the answers of the modalities alone has no such inputs.
         own = {f"by_{name}": answer for name, answer in answers.items()}
         feeds |= {name: answer for name, answer in own.items() if name in self._empty}
@@ -200,7 +204,7 @@ class Detector:
         least = self._config.score_threshold
         found = decode(output, calibration, FIRST_LOOK * least, self._config.max_objects)
         looks = self._look(found, cameras)
-        judgement = judge(found.class_logits, looks, calibration)
+        judgement = judge(found.class_logits, looks, calibration, trust)
 
         rows = np.flatnonzero(judgement.probability >= least)
         rows = rows[np.argsort(-judgement.probability[rows], kind="stable")]
@@ -236,7 +240,7 @@ class Detector:
             }
         )
         lifts = {camera.source: lift for camera, lift in zip(cameras, geometry, strict=True)}
-        return PlacedCameras(lifts, result["grid"], result["covered"], result["answer"])
+        return PlacedCameras(lifts, result["grid"], result["answer"])
 
     def _look(self, found: Found, cameras: Sequence[CameraFeature]) -> dict[str, Looks]:
         """What each image shows where the objects are."""
@@ -315,6 +319,14 @@ class Detector:
                 variance = float(np.exp(np.clip(said, *LOG_VARIANCE_RANGE)).mean())
                 result.update(dict.fromkeys(of_kind, variance))
         return result
+
+
+def _over_cells(lifts: Mapping[str, LiftGeometry], trust: Mapping[str, float]) -> Array:
+    """(FEATURE_CELLS, FEATURE_CELLS), the mean trust of the images that see each cell; else 0."""
+    seen = np.stack([lift.covered for lift in lifts.values()]).astype(np.float32)
+    each = np.array([trust[name] for name in lifts], np.float32)
+    mean: Array = np.tensordot(each, seen, 1) / np.maximum(seen.sum(axis=0), 1.0)
+    return mean
 
 
 def _by_points(lidars: Sequence[LidarFeature]) -> dict[str, float]:

@@ -134,7 +134,10 @@ def combined(
 
 
 def judge(
-    class_logits: NDArray[np.float32], looks: Mapping[str, Looks], calibration: Calibration
+    class_logits: NDArray[np.float32],
+    looks: Mapping[str, Looks],
+    calibration: Calibration,
+    trust: Mapping[str, float] | None = None,
 ) -> Judgement:
     """Class, colour and probabilities that all evidence gives.
 
@@ -142,13 +145,16 @@ def judge(
         class_logits: (n, classes), of the grid.
         looks: by image.
         calibration: of the sensors that spoke.
+        trust: how far each image is believed, 0..1: its evidence counts for as much; fully where
+            nothing is said.
     """
     count = len(class_logits)
-    voices = {name: class_evidence(each, calibration) for name, each in looks.items()}
+    weight = {name: (trust or {}).get(name, 1.0) for name in looks}
+    voices = {n: weight[n] * class_evidence(each, calibration) for n, each in looks.items()}
     by_image = _total(voices.values(), (count, len(CLASSES)))
     kind, logit = combined(class_logits, by_image, calibration)
 
-    seen = [colour_evidence(each, calibration) for each in looks.values()]
+    seen = [weight[n] * colour_evidence(each, calibration) for n, each in looks.items()]
     colours = softmax(calibration.colour_scale * _total(seen, (count, len(COLOURS))))
     clear = colours.max(axis=1) >= calibration.unknown_below
     return Judgement(

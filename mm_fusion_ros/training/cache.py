@@ -44,6 +44,7 @@ class Scene:
         images: (n, 288, 384, 3) uint8 RGB, one for each camera.
         intrinsics: (n, 3, 3) float64 [pixels].
         base_from_camera: (n, 4, 4) float64.
+        base_from_lidar: (4, 4) float64.
         points: (N, 4) float32, x y z [m] in base_link, intensity [0..1].
         class_index, colour_index: (k,) int64, into `CLASSES` and `COLOURS`.
         boxes: (k, 7) float32, centre x y z, length width height [m], yaw [rad], base_link.
@@ -56,6 +57,7 @@ class Scene:
     images: NDArray[np.uint8]
     intrinsics: Float
     base_from_camera: Float
+    base_from_lidar: Float
     points: NDArray[np.float32]
     class_index: NDArray[np.int64]
     colour_index: NDArray[np.int64]
@@ -90,6 +92,7 @@ def of_sample(sample: SceneSample) -> Scene:
         images=np.stack([camera.image for camera in sample.cameras]),
         intrinsics=np.stack([camera.intrinsics for camera in sample.cameras]),
         base_from_camera=np.stack([camera.base_from_camera for camera in sample.cameras]),
+        base_from_lidar=sample.lidar.base_from_lidar,
         points=points,
         class_index=np.array([CLASSES.index(label.class_name) for label in labels], np.int64),
         colour_index=np.array([COLOURS.index(label.colour) for label in labels], np.int64),
@@ -132,6 +135,7 @@ def save(scene: Scene, path: Path) -> None:
             stream,
             intrinsics=scene.intrinsics,
             base_from_camera=scene.base_from_camera,
+            base_from_lidar=scene.base_from_lidar,
             points=scene.points.astype(np.float16),
             class_index=scene.class_index,
             colour_index=scene.colour_index,
@@ -171,6 +175,7 @@ def load(path: Path, cameras: int | None = None) -> Scene:
             images=np.stack(images) if images else np.zeros((0, height, width, 3), np.uint8),
             intrinsics=data["intrinsics"][:cameras],
             base_from_camera=data["base_from_camera"][:cameras],
+            base_from_lidar=data["base_from_lidar"],
             points=data["points"].astype(np.float32),
             class_index=data["class_index"],
             colour_index=data["colour_index"],
@@ -179,6 +184,14 @@ def load(path: Path, cameras: int | None = None) -> Scene:
             seen=data["seen"][:, :cameras],
             under=data["under"][:cameras],
         )
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the file is there and holds all that is kept of a scene today."""
+    if not path.exists():
+        return False
+    with np.load(path, allow_pickle=False) as data:
+        return "base_from_lidar" in data.files
 
 
 def _make(job: tuple[Path, int]) -> None:
@@ -196,7 +209,7 @@ def fill(folder: Path, seeds: Iterable[int], processes: int) -> int:
     for seed in wanted:
         if seed not in TRAIN_SEEDS and seed not in VALIDATION_SEEDS:
             raise ValueError(f"seed {seed} is neither a training nor a validation seed")
-    jobs = [(folder, seed) for seed in wanted if not path_of(folder, seed).exists()]
+    jobs = [(folder, seed) for seed in wanted if not is_whole(path_of(folder, seed))]
     context = multiprocessing.get_context("spawn")
     with context.Pool(processes, initializer=keep_freed_memory) as pool:
         work = pool.imap_unordered(_make, jobs, chunksize=8)

@@ -30,6 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"steps of each stage; default {default.steps}",
     )  # fmt: skip
     parser.add_argument(
+        "--faults", type=float, default=1.0, metavar="FACTOR",
+        help=f"times the share of samples that faults strike, {default.faults}; 0 for none",
+    )  # fmt: skip
+    parser.add_argument(
         "--stages", nargs="+", choices=STAGES, default=list(STAGES), help="stages to run"
     )
     parser.add_argument(
@@ -62,7 +66,11 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed, strategy=args.strategy, scenes=args.scenes, batch=args.batch,
         workers=args.workers,
     )  # fmt: skip
-    config = replace(config, steps=steps_of(args.steps, config.steps))
+    config = replace(
+        config,
+        steps=steps_of(args.steps, config.steps),
+        faults={stage: share * args.faults for stage, share in config.faults.items()},
+    )
     seeds = [*range(args.scenes), *cache.VALIDATION_SEEDS[: args.validation]]
     made = cache.fill(args.cache, seeds, args.processes)
     print(f"{made} scenes generated, {len(seeds) - made} were there")

@@ -22,6 +22,7 @@ from mm_fusion_ros.training import cache
 from mm_fusion_ros.training.cache import Scene
 from mm_fusion_ros.training.losses import TargetBatch
 from mm_fusion_ros.training.proposals import Proposals, propose
+from mm_fusion_ros.training.struck import Struck, strike
 from mm_fusion_ros.training.targets import Targets, draw, draw_image
 
 SUBSETS = ("camera", "lidar", "both")
@@ -57,6 +58,19 @@ class Needs:
     subsets: tuple[str, ...] = SUBSETS
 
 
+@dataclass(frozen=True)
+class Faults:
+    """How many samples are struck by faults.
+
+    Attributes:
+        share: of the samples, in the end.
+        ramp: over so many samples the share grows from 0.
+    """
+
+    share: float
+    ramp: int
+
+
 EVERYTHING = Needs()
 PLAIN = Augmentation(turn_rad=0.0, mirror=False, gain=0.0, drop_points=0.0, max_cameras=8)
 
@@ -70,6 +84,8 @@ class Item:
     pixel: NDArray[np.int64]
     log_depth: NDArray[np.float32]
     valid: NDArray[np.float32]
+    trust_camera: NDArray[np.float32]
+    trust_lidar: np.float32
     image_depth: NDArray[np.float32]
     image_heat: NDArray[np.float32]
     image_shown: NDArray[np.int64]
@@ -89,28 +105,32 @@ def augment(scene: Scene, options: Augmentation, rng: np.random.Generator) -> Sc
     keep = np.sort(rng.permutation(count)[: options.max_cameras])
     images, intrinsics = scene.images[keep], scene.intrinsics[keep].copy()
     extrinsics, points = scene.base_from_camera[keep].copy(), scene.points.copy()
+    base_from_lidar = scene.base_from_lidar
     boxes, under = scene.boxes.copy(), scene.under[keep]
     turn = planar(0.0, 0.0, rng.uniform(-options.turn_rad, options.turn_rad))
     points[:, :3] = apply(turn, points[:, :3])
     boxes[:, :3] = apply(turn, boxes[:, :3])
     boxes[:, 6] += np.float32(np.arctan2(turn[1, 0], turn[0, 0]))
-    extrinsics = turn @ extrinsics
+    extrinsics, base_from_lidar = turn @ extrinsics, turn @ base_from_lidar
     if options.mirror and rng.random() < 0.5:
         points[:, 1] *= -1.0
         boxes[:, 1] *= -1.0
         boxes[:, 6] *= -1.0
         images, under = images[:, :, ::-1], under[:, :, ::-1]
         intrinsics[:, 0, 2] = images.shape[2] - 1 - intrinsics[:, 0, 2]
-        extrinsics = np.diag([1.0, -1.0, 1.0, 1.0]) @ extrinsics @ np.diag([-1.0, 1.0, 1.0, 1.0])
+        across = np.diag([1.0, -1.0, 1.0, 1.0])
+        extrinsics = across @ extrinsics @ np.diag([-1.0, 1.0, 1.0, 1.0])
+        base_from_lidar = across @ base_from_lidar @ across
     if options.gain:
         gain = rng.uniform(1.0 - options.gain, 1.0 + options.gain, (len(images), 1, 1, 1))
         images = np.clip(images * gain.astype(np.float32), 0, 255).astype(np.uint8)
     if options.drop_points and rng.random() < 0.3:
         share = rng.uniform(0.0, options.drop_points)
         points = points[rng.random(len(points)) >= share]
-    return Scene(
-        images, intrinsics, extrinsics, points, scene.class_index, scene.colour_index, boxes,
-        scene.lidar_points, scene.seen[:, keep], under,
+    return replace(
+        scene, images=images, intrinsics=intrinsics, base_from_camera=extrinsics,
+        base_from_lidar=base_from_lidar, points=points, boxes=boxes, seen=scene.seen[:, keep],
+        under=under,
     )  # fmt: skip
 
 
@@ -173,25 +193,43 @@ def without_images(scene: Scene) -> Scene:
     )  # fmt: skip
 
 
-def prepare(scene: Scene, needs: Needs, rng: np.random.Generator) -> Item:
-    """Network inputs and targets of a scene; `rng` draws the proposals."""
+def prepare(
+    scene: Scene, needs: Needs, rng: np.random.Generator, struck: Struck | None = None
+) -> Item:
+    """Network inputs and targets of a scene.
+
+    Args:
+        scene: clean; the targets are those of this one.
+        needs: what to prepare.
+        rng: draws the proposals.
+        struck: what the sensors give of it; None for the scene itself.
+    """
+    struck = struck or Struck.untouched(scene)
     by_camera = np.asarray(scene.seen.any(axis=1))
-    regions = propose(scene, rng) if needs.regions else Proposals.none()
-    scene = scene if needs.images else without_images(scene)
+    regions = propose(struck.scene, rng) if needs.regions else Proposals.none()
+    if not needs.images:
+        scene = without_images(scene)
+        struck = replace(
+            struck, scene=without_images(struck.scene), trust_camera=struck.trust_camera[:0]
+        )
+    given = struck.scene
     size = (scene.images.shape[2], scene.images.shape[1])
     shape = (size[1] // STRIDE, size[0] // STRIDE)
     region = (0.0, 0.0, float(size[0]), float(size[1]))
     placed = list(zip(scene.intrinsics, scene.base_from_camera, strict=True))
-    lifts = [lift_geometry(*camera, region, size) for camera in placed if needs.grid]
+    told = list(zip(given.intrinsics, given.base_from_camera, strict=True))
+    lifts = [lift_geometry(*camera, region, size) for camera in told if needs.grid]
     by_lidar = scene.lidar_points >= cache.LIDAR_MIN_POINTS
     asked = {"camera": by_camera, "lidar": by_lidar, "both": by_camera | by_lidar}
     shown, weight = shown_classes(scene)
     return Item(
-        images=scene.images,
-        rays=_stack([ray_planes(*camera, size) for camera in placed], (RAY_CHANNELS, *shape)),
+        images=given.images,
+        rays=_stack([ray_planes(*camera, size) for camera in told], (RAY_CHANNELS, *shape)),
         pixel=_stack([lift.pixel for lift in lifts], LIFT_SHAPE, np.int64),
         log_depth=_stack([lift.log_depth for lift in lifts], LIFT_SHAPE),
         valid=_stack([lift.valid for lift in lifts], LIFT_SHAPE),
+        trust_camera=struck.trust_camera,
+        trust_lidar=np.float32(struck.trust_lidar),
         image_depth=_stack([image_depth(scene.points, *camera, size) for camera in placed], shape),
         image_heat=_stack(
             [
@@ -202,7 +240,7 @@ def prepare(scene: Scene, needs: Needs, rng: np.random.Generator) -> Item:
         ),
         image_shown=shown,
         image_weight=weight,
-        raster=rasterize(scene.points) if needs.raster else np.zeros((0, 0, 0), np.float32),
+        raster=rasterize(given.points) if needs.raster else np.zeros((0, 0, 0), np.float32),
         regions=regions,
         targets={name: draw(scene.boxes, scene.class_index, asked[name]) for name in needs.subsets},
     )
@@ -213,12 +251,13 @@ class SceneDataset(Dataset[Item]):
 
     def __init__(
         self, folder: Path, seeds: Sequence[int], options: Augmentation, seed: int = 0,
-        needs: Needs = EVERYTHING,
+        needs: Needs = EVERYTHING, faults: Faults | None = None,
     ) -> None:  # fmt: skip
         self.paths = [cache.path_of(folder, s) for s in seeds]
         self.options = options
         self.seed = seed
         self.needs = needs
+        self.faults = faults
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -228,7 +267,11 @@ class SceneDataset(Dataset[Item]):
         rng = np.random.default_rng([self.seed, key])
         cameras = None if self.needs.images or self.needs.regions else 0
         scene = cache.load(self.paths[key % len(self.paths)], cameras)
-        return prepare(augment(scene, self.options, rng), self.needs, rng)
+        scene = augment(scene, self.options, rng)
+        if self.faults is None:
+            return prepare(scene, self.needs, rng)
+        share = self.faults.share * min(1.0, key / max(self.faults.ramp, 1))
+        return prepare(scene, self.needs, rng, strike(scene, share, rng))
 
 
 @dataclass
@@ -250,6 +293,7 @@ class Batch:
     image_heat: Tensor
     image_shown: Tensor
     image_weight: Tensor
+    trust_lidar: Tensor
     raster: Tensor
     regions: RegionBatch
     targets: dict[str, TargetBatch]
@@ -273,6 +317,7 @@ def collate(items: Sequence[Item]) -> Batch:
         log_depth=joined("log_depth"),
         valid=joined("valid"),
         sample=torch.repeat_interleave(torch.arange(len(items)), counts),
+        trust=joined("trust_camera"),
         batch=len(items),
     )
     targets = {
@@ -290,6 +335,7 @@ def collate(items: Sequence[Item]) -> Batch:
         joined("image_heat"),
         joined("image_shown"),
         joined("image_weight"),
+        torch.tensor([item.trust_lidar for item in items]),
         stack([item.raster for item in items]),
         RegionBatch(
             *[

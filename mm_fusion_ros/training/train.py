@@ -20,12 +20,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
 from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES
-from mm_fusion_ros.model.fusion_net import DEFAULT, FusionNet, present_map
+from mm_fusion_ros.model.fusion_net import DEFAULT, FusionNet, trust_map
 from mm_fusion_ros.training.dataset import (
     EVERYTHING,
     SUBSETS,
     Augmentation,
     Batch,
+    Faults,
     Needs,
     SceneDataset,
     collate,
@@ -81,6 +82,17 @@ class TrainConfig:
             "joint": 5e-4,
         }
     )
+    faults: dict[str, float] = field(
+        default_factory=lambda: {
+            "image": 0.3,
+            "lidar": 0.3,
+            "regions": 0.4,
+            "camera": 0.3,
+            "fusion": 0.5,
+            "joint": 0.5,
+        }
+    )
+    """Share of a stage's samples that faults strike, once a third of it is over."""
     weight_decay: float = 1e-2
     ema: float = 0.998
     workers: int = 1
@@ -148,7 +160,7 @@ def stage_loss(
         return detection_loss(net.camera_head(grid), batch.targets["camera"])
 
     with torch.set_grad_enabled(stage == "joint"):
-        camera, covered, features = net.camera(batch.cameras)
+        camera, trust_camera, features = net.camera(batch.cameras)
         lidar = net.lidar(batch.raster)
     subset = torch.full((len(lidar),), SUBSETS.index("both"))
     if net.fusion.must_learn_absence:
@@ -156,8 +168,8 @@ def stage_loss(
         subset = torch.multinomial(shares, len(lidar), replacement=True, generator=draw)
     by_name = {name: subset == index for index, name in enumerate(SUBSETS)}
     has_camera, has_lidar = (~by_name[other] for other in ("lidar", "camera"))
-    present = present_map(covered, has_camera.to(covered), has_lidar.to(covered))
-    output, _ = net.fuse(camera, lidar, present)
+    trust = trust_map(trust_camera * has_camera.view(-1, 1, 1, 1), batch.trust_lidar * has_lidar)
+    output, _ = net.fuse(camera, lidar, trust)
     terms = detection_loss(output, choose(batch.targets, subset))
     if stage == "joint":
         alone = detection_loss(net.lidar_head(lidar), batch.targets["lidar"])["total"]
@@ -273,8 +285,9 @@ class Trainer:
         # Each stage has a stream of its own.
         seed = config.seed * 100 + STAGES.index(stage)
         seeds = range(config.scenes)
-        dataset = SceneDataset(self.cache, seeds, Augmentation(), seed, NEEDS[stage])
         start, total = self.done[stage] * config.batch, config.steps[stage] * config.batch
+        faults = Faults(config.faults[stage], total // 3) if config.faults.get(stage) else None
+        dataset = SceneDataset(self.cache, seeds, Augmentation(), seed, NEEDS[stage], faults)
         sampler = CountingSampler(len(dataset), seed, start, total)
         return DataLoader(
             dataset,  # type: ignore[arg-type]
@@ -356,9 +369,9 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     last = torch.channels_last
     cameras = batch.cameras
     cameras.image = cameras.image.to(device).float().contiguous(memory_format=last)
-    for name in ("rays", "pixel", "log_depth", "valid", "sample"):
+    for name in ("rays", "pixel", "log_depth", "valid", "sample", "trust"):
         setattr(cameras, name, getattr(cameras, name).to(device))
-    for name in ("image_depth", "image_heat", "image_shown", "image_weight"):
+    for name in ("image_depth", "image_heat", "image_shown", "image_weight", "trust_lidar"):
         setattr(batch, name, getattr(batch, name).to(device))
     regions = batch.regions
     regions.crops = (

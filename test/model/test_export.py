@@ -17,7 +17,7 @@ from mm_fusion_ros.model.fusion_net import (
     LIDAR_FEATURES,
     CameraBatch,
     FusionNet,
-    present_map,
+    trust_map,
 )
 from mm_fusion_ros.perception import maps
 from mm_fusion_ros.perception.detector import GRAPHS, Detector
@@ -65,12 +65,13 @@ def test_the_graphs_agree_with_the_network_for_two_cameras_and_a_lidar(
             torch.from_numpy(rays),
             *[torch.from_numpy(geometry[n]) for n in ("pixel", "log_depth", "valid")],
             sample=torch.zeros(2, dtype=torch.int64),
+            trust=torch.tensor([1.0, 0.4]),
             batch=1,
         )
-        grid, covered, features = net.camera(batch)
+        grid, trust_camera, features = net.camera(batch)
         lidar = net.lidar(torch.from_numpy(raster))
-        present = present_map(covered, torch.ones(1), torch.ones(1))
-        output, share = net.fuse(grid, lidar, present)
+        trust = trust_map(trust_camera, torch.tensor([0.7]))
+        output, share = net.fuse(grid, lidar, trust)
 
     graphs = detector._graphs
     encoded = [
@@ -80,14 +81,16 @@ def test_the_graphs_agree_with_the_network_for_two_cameras_and_a_lidar(
     assert np.concatenate(encoded) == pytest.approx(features.numpy(), abs=2e-4)
     camera = graphs["camera_grid"].infer({"features": np.concatenate(encoded), **geometry})
     assert camera["grid"] == pytest.approx(grid.numpy(), abs=2e-3)
-    assert np.array_equal(camera["covered"], covered.numpy())
+    sees = np.stack([each.covered for each in lifts])
+    mean = (sees[0] + 0.4 * sees[1]) / np.maximum(sees.sum(axis=0), 1)
+    assert trust_camera.numpy()[0, 0] == pytest.approx(mean, abs=1e-6)
     scan = graphs["lidar_encoder"].infer({"raster": raster})
     assert scan["grid"] == pytest.approx(lidar.numpy(), abs=2e-3)
     fused = graphs["fusion"].infer(
         {
             "camera": camera["grid"],
             "lidar": scan["grid"],
-            "present": present.numpy(),
+            "trust": trust.numpy(),
             "by_camera": camera["answer"],
             "by_lidar": scan["answer"],
         }

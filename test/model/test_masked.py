@@ -17,7 +17,7 @@ def inputs(seed: int = 0) -> dict[str, torch.Tensor]:
     return {
         "camera": torch.randn(2, 6, CELLS, CELLS),
         "lidar": torch.randn(2, 10, CELLS, CELLS),
-        "present": torch.ones(2, 2, CELLS, CELLS),
+        "trust": torch.ones(2, 2, CELLS, CELLS),
         "by_camera": torch.randn(shape),
         "by_lidar": torch.randn(shape),
     }
@@ -36,7 +36,7 @@ def trained(seed: int = 1) -> MaskedFusion:
 @pytest.mark.parametrize("alone", [0, 1])
 def test_a_modality_alone_gives_exactly_its_own_answer(alone: int) -> None:
     given = inputs()
-    given["present"][:, 1 - alone] = 0.0
+    given["trust"][:, 1 - alone] = 0.0
     with torch.no_grad():
         output, share = trained()(**given)
     assert torch.equal(output, given["by_camera" if alone == 0 else "by_lidar"])
@@ -45,7 +45,7 @@ def test_a_modality_alone_gives_exactly_its_own_answer(alone: int) -> None:
 
 def test_what_is_absent_changes_nothing() -> None:
     given, fusion = inputs(), trained()
-    given["present"][:, 0] = 0.0
+    given["trust"][:, 0] = 0.0
     with torch.no_grad():
         one, _ = fusion(**given)
         other, _ = fusion(**given | {"camera": torch.randn(2, 6, CELLS, CELLS)})
@@ -54,7 +54,7 @@ def test_what_is_absent_changes_nothing() -> None:
 
 def test_where_nothing_is_present_nothing_is_said() -> None:
     given = inputs()
-    given["present"][:] = 0.0
+    given["trust"][:] = 0.0
     with torch.no_grad():
         output, share = trained()(**given)
     classes = maps.packed(maps.CLASS)
@@ -84,8 +84,8 @@ def test_what_and_where_make_up_all_channels() -> None:
 
 def test_shares_sum_to_one_wherever_anything_is_present() -> None:
     given = inputs()
-    given["present"] = (torch.rand(2, 2, CELLS, CELLS) > 0.4).float()
+    given["trust"] = (torch.rand(2, 2, CELLS, CELLS) > 0.4).float()
     with torch.no_grad():
         _, share = trained()(**given)
-    anything = given["present"].amax(dim=1)
+    anything = given["trust"].amax(dim=1)
     assert torch.allclose(share.sum(dim=1), anything, atol=1e-6)

@@ -15,7 +15,7 @@ from mm_fusion_ros.model.fusion_net import STRATEGIES
 from mm_fusion_ros.perception import maps
 
 CELLS = 16
-NAMES = ("camera", "lidar", "present", "by_camera", "by_lidar")
+NAMES = ("camera", "lidar", "trust", "by_camera", "by_lidar")
 
 
 def inputs(batch: int = 1) -> list[torch.Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mm_fusion_ros.geometry import transform
 from mm_fusion_ros.training.cache import Scene
 
 OPTICAL = np.array([[0, 0, 1, 0.0], [-1, 0, 0, 0.0], [0, -1, 0, 1.2], [0, 0, 0, 1.0]])
@@ -26,6 +27,7 @@ def made_up(seed: int, cameras: int = 2, objects: int = 6) -> Scene:
         images=rng.integers(0, 255, (cameras, 288, 384, 3), dtype=np.uint8),
         intrinsics=np.stack([K] * cameras),
         base_from_camera=np.stack([OPTICAL] * cameras),
+        base_from_lidar=transform(np.eye(3), np.array([0.0, 0.0, 1.5])),
         points=np.vstack(clouds).astype(np.float32),
         class_index=rng.integers(0, 8, objects),
         colour_index=rng.integers(0, 9, objects),

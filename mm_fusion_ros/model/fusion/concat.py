@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mm_fusion_ros.model.blocks import convolution
-from mm_fusion_ros.model.fusion.strategy import Answering, FusionStrategy, equal_share
+from mm_fusion_ros.model.fusion.strategy import Answering, FusionStrategy, equal_share, present_in
 
 
 class ConcatFusion(FusionStrategy):
@@ -19,9 +19,10 @@ class ConcatFusion(FusionStrategy):
         self.answer = Answering(fused_channels)
 
     def forward(
-        self, camera: Tensor, lidar: Tensor, present: Tensor, by_camera: Tensor, by_lidar: Tensor
+        self, camera: Tensor, lidar: Tensor, trust: Tensor, by_camera: Tensor, by_lidar: Tensor
     ) -> tuple[Tensor, Tensor]:
         """See `FusionStrategy`; the answers of the modalities alone are not used."""
         del by_camera, by_lidar
+        present = present_in(trust)
         seen = torch.cat([camera * present[:, :1], lidar * present[:, 1:], present], dim=1)
         return self.answer(self.mix(seen)), equal_share(present)

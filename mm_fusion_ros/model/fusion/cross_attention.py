@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mm_fusion_ros.model.fusion.strategy import Answering, FusionStrategy
+from mm_fusion_ros.model.fusion.strategy import Answering, FusionStrategy, present_in
 
 HEADS, HEAD_CHANNELS = 4, 12
 WINDOW = 3
@@ -35,10 +35,11 @@ class CrossAttentionFusion(FusionStrategy):
         self.answer = Answering(fused_channels)
 
     def forward(
-        self, camera: Tensor, lidar: Tensor, present: Tensor, by_camera: Tensor, by_lidar: Tensor
+        self, camera: Tensor, lidar: Tensor, trust: Tensor, by_camera: Tensor, by_lidar: Tensor
     ) -> tuple[Tensor, Tensor]:
         """See `FusionStrategy`; the answers of the modalities alone are not used."""
         del by_camera, by_lidar
+        present = present_in(trust)
         batch, _, height, width = present.shape
         features = {"camera": camera * present[:, :1], "lidar": lidar * present[:, 1:]}
         own = self.embed["camera"](features["camera"]) + self.embed["lidar"](features["lidar"])

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mm_fusion_ros.model.blocks import RELU_GAIN, StandardizedConvolution
-from mm_fusion_ros.model.fusion.strategy import Answering, FusionStrategy
+from mm_fusion_ros.model.fusion.strategy import Answering, FusionStrategy, present_in
 from mm_fusion_ros.perception import maps
 
 ABSENT = 1e4
@@ -58,10 +58,10 @@ class MaskedFusion(FusionStrategy):
     nothing: Tensor
 
     def forward(
-        self, camera: Tensor, lidar: Tensor, present: Tensor, by_camera: Tensor, by_lidar: Tensor
+        self, camera: Tensor, lidar: Tensor, trust: Tensor, by_camera: Tensor, by_lidar: Tensor
     ) -> tuple[Tensor, Tensor]:
         """See `FusionStrategy`; the share is the mean of the weights for what and where."""
-        has_camera, has_lidar = present[:, :1], present[:, 1:]
+        has_camera, has_lidar = present_in(trust).split(1, dim=1)
         said_camera, spoken_camera = self.camera(camera).split(self.split, dim=1)
         said_lidar, spoken_lidar = self.lidar(lidar).split(self.split, dim=1)
         evidence = torch.relu(spoken_camera * has_camera + spoken_lidar * has_lidar)

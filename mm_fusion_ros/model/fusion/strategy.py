@@ -29,13 +29,14 @@ class FusionStrategy(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, camera: Tensor, lidar: Tensor, present: Tensor, by_camera: Tensor, by_lidar: Tensor
+        self, camera: Tensor, lidar: Tensor, trust: Tensor, by_camera: Tensor, by_lidar: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Fuses; all maps are FEATURE_CELLS to an edge.
 
         Args:
             camera, lidar: (B, their channels, h, w), features; ignored where not present.
-            present: (B, 2, h, w), 1 where camera / lidar covers the cell, else 0.
+            trust: (B, 2, h, w), 0..1, how far camera / lidar is believed there; exactly 0 where
+                it does not see the cell or is missing.
             by_camera, by_lidar: (B, maps.PACKED, h, w), what each says alone.
 
         Returns:
@@ -60,6 +61,11 @@ class Answering(nn.Module):
         context = self.pyramid(self.entry(mixed))
         result: Tensor = self.head(self.merge(torch.cat([context, mixed], dim=1)))
         return result
+
+
+def present_in(trust: Tensor) -> Tensor:
+    """(B, 2, h, w), 1 where a modality covers the cell, however little it is believed, else 0."""
+    return (trust > 0).to(trust)
 
 
 def equal_share(present: Tensor) -> Tensor:

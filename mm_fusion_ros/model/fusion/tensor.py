@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mm_fusion_ros.model.fusion.strategy import Answering, FusionStrategy, equal_share
+from mm_fusion_ros.model.fusion.strategy import Answering, FusionStrategy, equal_share, present_in
 
 RANK = 12
 
@@ -57,10 +57,11 @@ class TensorFusion(FusionStrategy):
         self.answer = Answering(fused_channels)
 
     def forward(
-        self, camera: Tensor, lidar: Tensor, present: Tensor, by_camera: Tensor, by_lidar: Tensor
+        self, camera: Tensor, lidar: Tensor, trust: Tensor, by_camera: Tensor, by_lidar: Tensor
     ) -> tuple[Tensor, Tensor]:
         """See `FusionStrategy`; the answers of the modalities alone are not used."""
         del by_camera, by_lidar
+        present = present_in(trust)
         camera, lidar = camera * present[:, :1], lidar * present[:, 1:]
         mixed = self.product(camera, lidar) + self.camera(camera) + self.lidar(lidar)
         return self.answer(torch.relu(mixed + self.context(present))), equal_share(present)

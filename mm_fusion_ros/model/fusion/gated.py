@@ -1,0 +1,153 @@
+"""Gated fusion: each modality is believed, cell by cell, as far as it deserves at that moment."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mm_fusion_ros.model.blocks import RELU_GAIN, StandardizedConvolution
+from mm_fusion_ros.model.fusion.masked import ABSENT, MAX_LOG_RATIO, NOTHING
+from mm_fusion_ros.model.fusion.strategy import Answering, FusionStrategy, present_in
+from mm_fusion_ros.perception import maps
+
+GATE_CHANNELS = 24
+LEAST_TRUST = 1e-3
+LOG_VARIANCE_RANGE = (-7.0, 4.0)
+CLASS, OFFSET, LOG_VARIANCE = (
+    maps.packed(channels) for channels in (maps.CLASS, maps.OFFSET, maps.LOG_VARIANCE)
+)
+BOX = maps.packed(slice(maps.OFFSET.start, maps.LOG_VARIANCE.start))
+FINE = maps.FINER**2
+
+
+class GatedFusion(FusionStrategy):
+    """Inverse-variance fusion of the modalities' own answers, with trust above and a way back.
+
+    The logarithm of each modality's weight is that of its trust, less that of the variance which
+    it predicts itself, plus a correction that is learned from what both say: their features, their
+    variances, their trust, and how far they disagree. There are two weights in each cell, one for
+    what (the class) and one for where (the box), since one may know the one and not the other.
+    Independent errors make the fused variance less than either (the precisions add), and what only
+    both together can say is added to the answer; both as far as the less trusted one deserves.
+
+    Where the fusion is less certain of a place than one modality alone, that modality's answer
+    stands. Where one modality alone is present its weight is 1 and nothing is added: then the
+    answer is, by construction, exactly the one which that modality gives alone.
+    """
+
+    def __init__(self, camera_channels: int, lidar_channels: int, fused_channels: int) -> None:
+        super().__init__()
+        self.split = (fused_channels, GATE_CHANNELS)
+        # One convolution a modality gives both what it says and what speaks for or against it.
+        self.camera = StandardizedConvolution(camera_channels, sum(self.split), 1)
+        self.lidar = StandardizedConvolution(lidar_channels, sum(self.split), 1)
+        self.figures = nn.Conv2d(FIGURES, GATE_CHANNELS, 1)
+        self.gate = nn.Conv2d(GATE_CHANNELS, 3, 1)
+        self.answer = Answering(fused_channels)
+        nothing = torch.zeros(1, maps.PACKED, 1, 1)
+        nothing[:, CLASS] = NOTHING
+        self.register_buffer("nothing", nothing, persistent=False)
+        nn.init.constant_(self.camera.gain, RELU_GAIN)
+        nn.init.constant_(self.lidar.gain, RELU_GAIN)
+        with torch.no_grad():
+            # To begin with nothing is added, and trust and variances alone decide.
+            output = self.answer.head.output
+            output.weight.mul_(0.1)
+            self.gate.weight.zero_()
+            for bias in (output.bias, self.gate.bias):
+                assert bias is not None
+                bias.zero_()
+
+    nothing: Tensor
+
+    def forward(
+        self, camera: Tensor, lidar: Tensor, trust: Tensor, by_camera: Tensor, by_lidar: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """See `FusionStrategy`; the share is the mean of the weights for what and where."""
+        has_camera, has_lidar = present_in(trust).split(1, dim=1)
+        both = has_camera * has_lidar
+        said_camera, spoken_camera = self.camera(camera).split(self.split, dim=1)
+        said_lidar, spoken_lidar = self.lidar(lidar).split(self.split, dim=1)
+        figures = figures_of(trust, by_camera, by_lidar) * both
+        evidence = torch.relu(
+            spoken_camera * has_camera + spoken_lidar * has_lidar + self.figures(figures)
+        )
+        correction = self.gate(evidence)
+
+        log_trust = trust.clamp(min=LEAST_TRUST).log()
+        log_variance_camera = by_camera[:, LOG_VARIANCE].clamp(*LOG_VARIANCE_RANGE)
+        log_variance_lidar = by_lidar[:, LOG_VARIANCE].clamp(*LOG_VARIANCE_RANGE)
+        ratio = (log_variance_lidar - log_variance_camera).mean(dim=1, keepdim=True)
+        ratio = ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+        ratio = ratio + log_trust[:, :1] - log_trust[:, 1:]
+        logit = ratio + correction[:, :2] + ABSENT * (has_camera - has_lidar)
+        camera_weight = torch.sigmoid(logit) * has_camera
+        lidar_weight = torch.sigmoid(-logit) * has_lidar
+
+        # As far as the one deserves that is trusted less, and the gate agrees.
+        agreed = both * trust.amin(dim=1, keepdim=True) * torch.sigmoid(correction[:, 2:] + 2.0)
+        added = agreed * self.answer(torch.relu(said_camera * has_camera + said_lidar * has_lidar))
+
+        what, where = camera_weight.split(1, dim=1), lidar_weight.split(1, dim=1)
+        log_variance = -torch.log(
+            trust[:, :1] * torch.exp(-log_variance_camera)
+            + trust[:, 1:] * torch.exp(-log_variance_lidar)
+            + 1e-9
+        )
+        mixed = torch.cat(
+            [
+                what[0] * by_camera[:, CLASS] + where[0] * by_lidar[:, CLASS],
+                what[1] * by_camera[:, BOX] + where[1] * by_lidar[:, BOX],
+                log_variance,
+            ],
+            dim=1,
+        )
+        fused = mixed + added
+
+        # The way back: what is less certain than one alone, gives way to that one.
+        uncertain = fused[:, LOG_VARIANCE].mean(dim=1, keepdim=True)
+        of_camera = log_variance_camera.mean(dim=1, keepdim=True) - log_trust[:, :1]
+        of_lidar = log_variance_lidar.mean(dim=1, keepdim=True) - log_trust[:, 1:]
+        camera_stands = torch.maximum(
+            has_camera * (1.0 - has_lidar),
+            both * ((of_camera < uncertain) & (of_camera < of_lidar)).to(both),
+        )
+        lidar_stands = torch.maximum(
+            has_lidar * (1.0 - has_camera),
+            both * ((of_lidar < uncertain) & (of_lidar <= of_camera)).to(both),
+        )
+        together = 1.0 - camera_stands - lidar_stands
+        nobody = (1.0 - has_camera) * (1.0 - has_lidar)
+        output = (
+            together * (1.0 - nobody) * fused
+            + camera_stands * by_camera
+            + lidar_stands * by_lidar
+            + nobody * self.nothing
+        )
+        weights = [weight.mean(dim=1, keepdim=True) for weight in (camera_weight, lidar_weight)]
+        share = torch.cat(weights, dim=1) * together
+        return output, share + torch.cat([camera_stands, lidar_stands], dim=1)
+
+
+FIGURES = 8
+"""Of each cell: log-trust and log-variance of both, how probable each makes any object, and how
+far their answers are apart in class and in place."""
+
+
+def figures_of(trust: Tensor, by_camera: Tensor, by_lidar: Tensor) -> Tensor:
+    """What speaks for or against each modality besides its features; (B, FIGURES, h, w)."""
+    log_trust = trust.clamp(min=LEAST_TRUST).log()
+    class_camera, class_lidar = (torch.sigmoid(by[:, CLASS]) for by in (by_camera, by_lidar))
+    apart = (by_camera[:, OFFSET] - by_lidar[:, OFFSET]).abs().mean(dim=1, keepdim=True)
+    return torch.cat(
+        [
+            log_trust,
+            by_camera[:, LOG_VARIANCE].clamp(*LOG_VARIANCE_RANGE).mean(dim=1, keepdim=True),
+            by_lidar[:, LOG_VARIANCE].clamp(*LOG_VARIANCE_RANGE).mean(dim=1, keepdim=True),
+            class_camera.amax(dim=1, keepdim=True),
+            class_lidar.amax(dim=1, keepdim=True),
+            (class_camera - class_lidar).abs().amax(dim=1, keepdim=True),
+            apart.clamp(max=4.0),
+        ],
+        dim=1,
+    )
