@@ -31,7 +31,7 @@ STRATEGIES: dict[str, Callable[[int, int, int], FusionStrategy]] = {
     "tensor": TensorFusion,
     "cross_attention": CrossAttentionFusion,
 }
-DEFAULT = "masked"
+DEFAULT = "gated"
 CAMERA_FEATURES, LIDAR_FEATURES, FUSED_FEATURES = 48, 96, 96
 
 
