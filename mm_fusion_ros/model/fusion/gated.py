@@ -12,12 +12,12 @@ from mm_fusion_ros.perception import maps
 
 GATE_CHANNELS = 24
 LEAST_TRUST = 1e-3
+LEAST_PRECISION = 1e-9
 LOG_VARIANCE_RANGE = (-7.0, 4.0)
 CLASS, OFFSET, LOG_VARIANCE = (
     maps.packed(channels) for channels in (maps.CLASS, maps.OFFSET, maps.LOG_VARIANCE)
 )
 BOX = maps.packed(slice(maps.OFFSET.start, maps.LOG_VARIANCE.start))
-FINE = maps.FINER**2
 
 
 class GatedFusion(FusionStrategy):
@@ -44,9 +44,6 @@ class GatedFusion(FusionStrategy):
         self.figures = nn.Conv2d(FIGURES, GATE_CHANNELS, 1)
         self.gate = nn.Conv2d(GATE_CHANNELS, 3, 1)
         self.answer = Answering(fused_channels)
-        nothing = torch.zeros(1, maps.PACKED, 1, 1)
-        nothing[:, CLASS] = NOTHING
-        self.register_buffer("nothing", nothing, persistent=False)
         nn.init.constant_(self.camera.gain, RELU_GAIN)
         nn.init.constant_(self.lidar.gain, RELU_GAIN)
         with torch.no_grad():
@@ -57,8 +54,6 @@ class GatedFusion(FusionStrategy):
             for bias in (output.bias, self.gate.bias):
                 assert bias is not None
                 bias.zero_()
-
-    nothing: Tensor
 
     def forward(
         self, camera: Tensor, lidar: Tensor, trust: Tensor, by_camera: Tensor, by_lidar: Tensor
@@ -86,47 +81,43 @@ class GatedFusion(FusionStrategy):
 
         # As far as the one deserves that is trusted less, and the gate agrees.
         agreed = both * trust.amin(dim=1, keepdim=True) * torch.sigmoid(correction[:, 2:] + 2.0)
-        added = agreed * self.answer(torch.relu(said_camera * has_camera + said_lidar * has_lidar))
-
-        what, where = camera_weight.split(1, dim=1), lidar_weight.split(1, dim=1)
-        log_variance = -torch.log(
-            trust[:, :1] * torch.exp(-log_variance_camera)
-            + trust[:, 1:] * torch.exp(-log_variance_lidar)
-            + 1e-9
+        added = self.answer(torch.relu(said_camera * has_camera + said_lidar * has_lidar))
+        precision = trust[:, :1] * torch.exp(-log_variance_camera) + trust[:, 1:] * torch.exp(
+            -log_variance_lidar
         )
-        mixed = torch.cat(
+        log_variance = agreed * added[:, LOG_VARIANCE] - torch.log(precision + LEAST_PRECISION)
+
+        # The way back: what is less certain than one alone, gives way to that one.
+        uncertain = log_variance.mean(dim=1, keepdim=True)
+        of_camera = log_variance_camera.mean(dim=1, keepdim=True) - log_trust[:, :1]
+        of_lidar = log_variance_lidar.mean(dim=1, keepdim=True) - log_trust[:, 1:]
+        camera_better = (of_camera < of_lidar).to(both)
+        better = camera_better * of_camera + (1.0 - camera_better) * of_lidar
+        one_stands = both * (better < uncertain).to(both)
+        camera_stands = has_camera * (1.0 - has_lidar) + one_stands * camera_better
+        lidar_stands = has_lidar * (1.0 - has_camera) + one_stands * (1.0 - camera_better)
+        together = both * (1.0 - one_stands)
+
+        camera_part = together * camera_weight + camera_stands
+        lidar_part = together * lidar_weight + lidar_stands
+        added = together * agreed * added
+        output = torch.cat(
             [
-                what[0] * by_camera[:, CLASS] + where[0] * by_lidar[:, CLASS],
-                what[1] * by_camera[:, BOX] + where[1] * by_lidar[:, BOX],
-                log_variance,
+                camera_part[:, :1] * by_camera[:, CLASS]
+                + lidar_part[:, :1] * by_lidar[:, CLASS]
+                + added[:, CLASS]
+                + (1.0 - present_in(trust).amax(dim=1, keepdim=True)) * NOTHING,
+                camera_part[:, 1:] * by_camera[:, BOX]
+                + lidar_part[:, 1:] * by_lidar[:, BOX]
+                + added[:, BOX],
+                together * log_variance
+                + camera_stands * by_camera[:, LOG_VARIANCE]
+                + lidar_stands * by_lidar[:, LOG_VARIANCE],
             ],
             dim=1,
         )
-        fused = mixed + added
-
-        # The way back: what is less certain than one alone, gives way to that one.
-        uncertain = fused[:, LOG_VARIANCE].mean(dim=1, keepdim=True)
-        of_camera = log_variance_camera.mean(dim=1, keepdim=True) - log_trust[:, :1]
-        of_lidar = log_variance_lidar.mean(dim=1, keepdim=True) - log_trust[:, 1:]
-        camera_stands = torch.maximum(
-            has_camera * (1.0 - has_lidar),
-            both * ((of_camera < uncertain) & (of_camera < of_lidar)).to(both),
-        )
-        lidar_stands = torch.maximum(
-            has_lidar * (1.0 - has_camera),
-            both * ((of_lidar < uncertain) & (of_lidar <= of_camera)).to(both),
-        )
-        together = 1.0 - camera_stands - lidar_stands
-        nobody = (1.0 - has_camera) * (1.0 - has_lidar)
-        output = (
-            together * (1.0 - nobody) * fused
-            + camera_stands * by_camera
-            + lidar_stands * by_lidar
-            + nobody * self.nothing
-        )
-        weights = [weight.mean(dim=1, keepdim=True) for weight in (camera_weight, lidar_weight)]
-        share = torch.cat(weights, dim=1) * together
-        return output, share + torch.cat([camera_stands, lidar_stands], dim=1)
+        parts = (camera_part, lidar_part)
+        return output, torch.cat([part.mean(dim=1, keepdim=True) for part in parts], dim=1)
 
 
 FIGURES = 8
