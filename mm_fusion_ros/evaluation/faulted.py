@@ -9,7 +9,7 @@ an interrupted run loses at most the scenes under way.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -137,9 +137,9 @@ class FaultedExaminer:
                 struck = replace(clean, cameras=worse)
             gate, now_ns = self._gate(condition, clean, struck)
             seeing = struck.quality().keys()
-            believed = gate.believed(seeing, now_ns)
+            weight = {name: gate.trust(name, now_ns) for name in gate.believed(seeing, now_ns)}
             answers[condition.name] = self._answers(
-                condition, clean, struck, believed, sample.cameras
+                condition, clean, struck, weight, sample.cameras
             )
             trust |= self._trust(condition, gate, now_ns, now)
         truths = truths_of(sample.labels, sample.cameras)
@@ -151,17 +151,25 @@ class FaultedExaminer:
         condition: Condition,
         clean: Watched,
         struck: Watched,
-        believed: Collection[str],
+        weight: Mapping[str, float],
         frames: Sequence[CameraFrame],
     ) -> dict[str, Findings]:
-        """What all sensors say together, and each kind alone that was struck."""
+        """What all sensors say together, and each kind alone that was struck.
+
+        Args:
+            condition: that holds.
+            clean, struck: what the sensors gave without it and give now.
+            weight: trust in each source that has a say.
+            frames: of the clean scene.
+        """
         cameras = [seen.feature for seen in struck.cameras if seen is not None]
         lidars = [seen.feature for seen in struck.lidars if seen is not None]
         result = {
             BOTH: self._detect(
-                [camera for camera in cameras if camera.source in believed],
-                [lidar for lidar in lidars if lidar.source in believed],
+                [camera for camera in cameras if camera.source in weight],
+                [lidar for lidar in lidars if lidar.source in weight],
                 frames,
+                weight,
             )
         }
         if struck.cameras is not clean.cameras or condition is CLEAN:
@@ -216,9 +224,11 @@ class FaultedExaminer:
         return _encoded(scan, self._lidar_intake.accept, self._detector.encode_lidar)
 
     def _detect(
-        self, cameras: Sequence[Any], lidars: Sequence[Any], frames: Sequence[CameraFrame]
-    ) -> Findings:
-        return findings_of(self._detector.detect(cameras, lidars).objects, frames)
+        self, cameras: Sequence[Any], lidars: Sequence[Any], frames: Sequence[CameraFrame],
+        weight: Mapping[str, float] | None = None,
+    ) -> Findings:  # fmt: skip
+        said = self._detector.detect(cameras, lidars, trust=weight)
+        return findings_of(said.objects, frames)
 
 
 def _encoded(
