@@ -228,6 +228,14 @@ class ReliabilityConfig:
     invalid_fraction: float = param(
         0.5, "fraction of invalid points above which a scan is noisy", low=0.0, high=0.99
     )
+    tilted_rad: float = param(
+        0.03, "tilt of the ground against base_link above which a lidar is misaligned", low=0.001,
+        high=1.0, unit="rad",
+    )  # fmt: skip
+    misaligned: float = param(
+        0.5, "part of its usual agreement with the lidar below which a camera is misaligned",
+        low=0.01, high=1.0,
+    )  # fmt: skip
     health_step: float = param(
         0.2, "how fast refused messages cost trust: weight of the newest", low=0.01, high=1.0
     )

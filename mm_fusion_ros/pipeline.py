@@ -15,6 +15,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Union, cast
 
 import numpy as np
@@ -29,6 +30,7 @@ from mm_fusion_ros.localization.filter import PoseFilter
 from mm_fusion_ros.localization.motion import MotionBuffer
 from mm_fusion_ros.localization.odometry import LidarOdometry
 from mm_fusion_ros.outputs import FusedOutput, ObstacleGrid
+from mm_fusion_ros.perception.agreement import agreement
 from mm_fusion_ros.perception.ahead import LiftAhead
 from mm_fusion_ros.perception.detector import (
     NOTHING,
@@ -141,6 +143,7 @@ class Pipeline:
         self._ahead = LiftAhead(self._scheduler, self._place)
         self._tracker = Tracker(config.tracking)
         self._keeper = TargetKeeper(config.grounding, config.command)
+        self._alignments: list[tuple[str, str, Pending[float | None]]] = []
         self._epoch = 0
         self._rejected: dict[str, Counter[str]] = {}
         self._complained: set[tuple[str, str, str]] = set()
@@ -224,6 +227,7 @@ class Pipeline:
 
     def _forget(self) -> None:
         self._ahead.reset()
+        self._alignments.clear()
         self._gate.reset()
         self._fallback.reset()
         self._motion.reset()
@@ -362,6 +366,10 @@ class Pipeline:
             if feature is not None or self._detector is None:
                 used[name] = entry.age_ns
 
+        # Compare: whether cameras and lidars see the same world, as of the tick before.
+        self._note_alignments(now_ns)
+        self._compare(cameras, lidars)
+
         # Believe: what is plainly broken has no say while another sensor works.
         seeing = [camera.source for camera in cameras] + [lidar.source for lidar in lidars]
         believed = self._gate.believed(seeing, now_ns)
@@ -401,6 +409,28 @@ class Pipeline:
             obstacles=self._obstacles(scans, cameras),
             by_deadline=due.by_deadline,
         )
+
+    def _compare(self, cameras: list[CameraFeature], lidars: list[LidarFeature]) -> None:
+        """Begins to find out how well each camera agrees with the first lidar."""
+        for camera in cameras if lidars else ():
+            work = partial(self._agreement, camera, lidars[0])
+            agreed = self._scheduler.submit(work)
+            self._alignments.append((camera.source, lidars[0].source, agreed))
+
+    def _agreement(self, camera: CameraFeature, lidar: LidarFeature) -> float | None:
+        with self._stopwatch.measure("compare"):
+            return agreement(camera, lidar)
+
+    def _note_alignments(self, now_ns: int) -> None:
+        for camera, lidar, pending in self._alignments:
+            try:
+                value = pending.result()
+            except Exception as error:  # noqa: BLE001 - one sensor's failure must not stop the others
+                self._failed(camera, "comparison_failed", error)
+                continue
+            if value is not None:
+                self._gate.note_alignment(camera, lidar, value, now_ns)
+        self._alignments = []
 
     def _feature_of(self, name: str, evidence: Evidence) -> Feature | None:
         """The encoded sample; encoded now if nobody did before; None if that failed."""

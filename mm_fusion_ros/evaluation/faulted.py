@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +28,7 @@ from mm_fusion_ros.evaluation.scoring import BOTH, CAMERA, LIDAR
 from mm_fusion_ros.evaluation.watching import watched
 from mm_fusion_ros.faults.timing import Frozen
 from mm_fusion_ros.inference.model_folder import ModelFolder
+from mm_fusion_ros.perception.agreement import agreement
 from mm_fusion_ros.perception.detector import CameraFeature, LidarFeature
 from mm_fusion_ros.reliability.gate import Gate
 from mm_fusion_ros.samples import CameraFrame, LidarScan, Modality
@@ -72,6 +73,21 @@ class Watched:
 
     cameras: Sequence[Seen | None]
     lidars: Sequence[Seen | None]
+
+    @cached_property
+    def agreement(self) -> dict[str, float]:
+        """By camera, how well it agrees with the lidar, where that can be told."""
+        result = {}
+        for seen in self.cameras:
+            for scanned in self.lidars[:1]:
+                if seen is None or scanned is None:
+                    continue
+                assert isinstance(seen.feature, CameraFeature)
+                assert isinstance(scanned.feature, LidarFeature)
+                value = agreement(seen.feature, scanned.feature)
+                if value is not None:
+                    result[seen.feature.source] = value
+        return result
 
     def quality(self) -> dict[str, Mapping[str, float]]:
         """By source."""
@@ -197,7 +213,8 @@ class FaultedExaminer:
         kinds = {seen.feature.source: CAMERA for seen in clean.cameras if seen is not None}
         kinds |= {seen.feature.source: LIDAR for seen in clean.lidars if seen is not None}
         changed = {} if struck is clean else {n: after.get(n) for n in self._changed(clean, struck)}
-        return watched(before, changed, kinds, condition.kind == Frozen.name)
+        frozen = condition.kind == Frozen.name
+        return watched(before, changed, kinds, frozen, (clean.agreement, struck.agreement))
 
     @staticmethod
     def _changed(clean: Watched, struck: Watched) -> list[str]:

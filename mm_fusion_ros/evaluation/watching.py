@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mm_fusion_ros.config import ReliabilityConfig, SourceConfig
+from mm_fusion_ros.evaluation.scoring import LIDAR
 from mm_fusion_ros.reliability.gate import Gate
 
 Figures = Mapping[str, float]
@@ -22,6 +23,7 @@ def watched(
     struck: Mapping[str, Figures | None],
     modalities: Mapping[str, str],
     frozen: bool,
+    agreement: tuple[Mapping[str, float], Mapping[str, float]] = ({}, {}),
 ) -> tuple[Gate, int]:
     """A gate that has seen a fault set in.
 
@@ -30,6 +32,7 @@ def watched(
         struck: the same under the fault; None where nothing comes or what comes is refused.
         modalities: source to "camera" or "lidar".
         frozen: whether the struck sensors repeat one sample.
+        agreement: by camera, how well it agrees with the lidar, before and under the fault.
 
     Returns:
         the gate, and the instant at which to ask it [ns].
@@ -49,4 +52,7 @@ def watched(
             repeated = late and frozen and name in struck
             fresh = {**figures, CHECKSUM: -1.0 if repeated else float(frame)}
             gate.observe(name, stamp_ns, fresh, moving=True)
+        for lidar in [name for name, kind in modalities.items() if kind == LIDAR][:1]:
+            for camera, value in agreement[late].items():
+                gate.note_alignment(camera, lidar, value, stamp_ns)
     return gate, stamp_ns

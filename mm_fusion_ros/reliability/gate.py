@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from mm_fusion_ros.config import ReliabilityConfig, SourceConfig
 from mm_fusion_ros.outputs import Reason, Reliability
-from mm_fusion_ros.reliability.monitors import SourceMonitor
+from mm_fusion_ros.reliability.monitors import REASON_BELOW, SourceMonitor
 from mm_fusion_ros.samples import Modality
 
 GpsJudgement = tuple[float, Reason, Mapping[str, float]]
@@ -49,6 +49,21 @@ class Gate:
         """Takes note of a refused message; an unknown source is nobody's."""
         if source in self._monitors:
             self._monitors[source].reject()
+
+    def note_alignment(self, camera: str, lidar: str, value: float, now_ns: int) -> None:
+        """Takes note of how well a camera and a lidar agree; see `alignment.alignment`.
+
+        Where either is in doubt for another reason, that reason is enough: dark images have no
+        edges, and where the lidar itself leans it is not the camera that is to blame.
+        """
+        others = [
+            factor
+            for name in (camera, lidar)
+            for reason, factor in self._monitors[name].factors(now_ns).items()
+            if name == lidar or reason is not Reason.MISALIGNED
+        ]
+        if min(others) >= REASON_BELOW:
+            self._monitors[camera].note_alignment(value)
 
     def trust(self, source: str, now_ns: int) -> float:
         """What the source's own monitors say, 0..1."""

@@ -26,6 +26,7 @@ PRIORITY = (
     Reason.FROZEN,
     Reason.BLURRED,
     Reason.NOISY,
+    Reason.MISALIGNED,
 )
 # A factor above this is no reason for anything.
 REASON_BELOW = 0.8
@@ -40,6 +41,13 @@ REFERENCE_RISES = 0.3
 REFERENCE_FALLS = 0.005
 # Noise of so many times the limit leaves nothing to trust.
 WORST_NOISE = 5.5
+# A tilt of so many times the limit leaves nothing to trust.
+WORST_TILT = 3.0
+# What is taken for a camera's usual agreement with the lidar, at least and at most [standard
+# deviations]: one that was mounted wrongly from the start has never agreed.
+LEAST_ALIGNMENT, GOOD_ALIGNMENT = 1.0, 3.0
+# Weight of the newest agreement.
+ALIGNMENT_STEP = 0.5
 # A scan with less than this part of its usual points or coverage loses trust.
 USUAL_POINTS = 0.5
 USUAL_COVERAGE = 0.8
@@ -91,6 +99,9 @@ def lidar_factors(figures: Figures, limits: ReliabilityConfig) -> Factors:
             rising(figures.get("coverage", limits.sparse_coverage), 0.0, limits.sparse_coverage),
         ),
         Reason.NOISY: rising(figures.get("invalid_fraction", 0.0), 1.0, limits.invalid_fraction),
+        Reason.MISALIGNED: rising(
+            figures.get("tilt", 0.0), WORST_TILT * limits.tilted_rad, limits.tilted_rad
+        ),
     }
 
 
@@ -134,6 +145,7 @@ class SourceMonitor:
         self._interval_ns: float | None = None
         self._equal = 1  # samples in a row with the same content, the newest among them
         self._usual: dict[str, float] = {}
+        self._alignment: float | None = None
         self._health = 1.0  # exponential mean of accepted (1) and rejected (0)
 
     @property
@@ -165,6 +177,18 @@ class SourceMonitor:
         self._newest_ns = stamp_ns
         self._note_usual()
 
+    def note_alignment(self, value: float) -> None:
+        """Takes note of how well a camera's edges lie where the lidar's depth jumps.
+
+        Args:
+            value: in standard deviations, see `alignment.alignment`.
+        """
+        before = self._alignment
+        self._alignment = value if before is None else before + ALIGNMENT_STEP * (value - before)
+        usual = self._usual.setdefault("alignment", value)
+        weight = REFERENCE_RISES if value > usual else REFERENCE_FALLS
+        self._usual["alignment"] = usual + weight * (value - usual)
+
     def reject(self) -> None:
         """Takes note of a message that was refused."""
         self._health -= self._health * self._limits.health_step
@@ -182,6 +206,11 @@ class SourceMonitor:
         if self._modality in FACTORS:
             for reason, factor in FACTORS[self._modality](self.quality, self._limits).items():
                 result[reason] = min(factor, result.get(reason, 1.0))
+        if self._alignment is not None:
+            usual = min(max(self._usual["alignment"], LEAST_ALIGNMENT), GOOD_ALIGNMENT)
+            result[Reason.MISALIGNED] = rising(
+                self._alignment, 0.0, self._limits.misaligned * usual
+            )
         for name, (reason, part) in USUAL.get(self._modality, {}).items():
             usual = self._usual.get(name, 0.0)
             if usual > 0.0 and name in self.quality:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -22,6 +22,12 @@ AZIMUTH_BINS = 180
 # Enough points for coverage and checksum; a full scan's arc tangents would cost a millisecond.
 FIGURE_POINTS = 16_384
 MAX_OFFSET_NS = 1_000_000_000
+# The ground is fitted to points within this reach, first to what lies so near z = 0, then nearer.
+GROUND_REACH_M = 15.0
+GROUND_BANDS_M = (0.6, 0.25, 0.12)
+GROUND_POINTS, LEAST_GROUND = 4096, 150
+# Condition number of the fit beyond which the ground was seen to one side only.
+WORST_GROUND = 2000.0
 # Poses along the sweep between which the deskewing interpolates.
 SWEEP_POSES = 128
 
@@ -34,10 +40,12 @@ class PreparedScan:
         points: (N, 4) float32, x y z [m] in base_link at the scan's stamp, intensity [0..1];
             finite and within range.
         invalid: points of the scan that were not finite.
+        viewpoint: (3,) float64, where the lidar is, in base_link [m].
     """
 
     points: NDArray[np.float32]
     invalid: int
+    viewpoint: Float = field(default_factory=lambda: np.zeros(3))
 
 
 class LidarIntake:
@@ -62,7 +70,8 @@ class LidarIntake:
             prepared: finite points within range, deskewed to the scan's stamp.
             quality: `points` kept; `invalid_fraction` not finite, of those received; `coverage`
                 fraction of azimuth bins of 2 degrees that hold a kept point; `mean_range` [m] of
-                the kept points; `checksum` equal for equal scans, an integer below 2^32.
+                the kept points; `tilt` of the ground against base_link [rad], absent where too
+                little of it is seen; `checksum` equal for equal scans, an integer below 2^32.
 
         Raises:
             Rejected: ("size", "field", "nan", "transform", "stamp").
@@ -92,7 +101,11 @@ class LidarIntake:
             "mean_range": float(np.sqrt(np.compress(keep, squares)).mean()) if len(kept) else 0.0,
             "checksum": float(zlib.crc32(np.ascontiguousarray(_some(scan.points)).data)),
         }
-        return PreparedScan(points, invalid), quality
+        tilt = ground_tilt(points)
+        if tilt is not None:
+            quality["tilt"] = tilt
+        viewpoint = np.asarray(scan.base_from_lidar[:3, 3], np.float64)
+        return PreparedScan(points, invalid, viewpoint), quality
 
     def _check(self, scan: LidarScan) -> None:
         points, offsets = scan.points, scan.time_offset_ns
@@ -183,6 +196,33 @@ def exponentials(twist: Float, times_s: Float) -> Float:
     ) / rate
     result[:, :3, 3] = path @ twist[:3]
     return result
+
+
+def ground_tilt(points: NDArray[np.float32]) -> float | None:
+    """How far the ground about the robot is tilted against base_link [rad].
+
+    The ground is where z is about 0; a plane is fitted to what lies near it, and then again to what
+    lies near that plane.
+
+    Args:
+        points: (N, 4), x y z [m] in base_link, intensity.
+
+    Returns:
+        the angle between the plane's normal and z; None where the ground is not seen all around.
+    """
+    some = points[:: max(1, len(points) // GROUND_POINTS), :3]
+    near = some[(np.abs(some[:, :2]) < GROUND_REACH_M).all(axis=1)].astype(np.float64)
+    plane = np.zeros(3)
+    for band in GROUND_BANDS_M:
+        away = near[:, 0] * plane[0] + near[:, 1] * plane[1] + plane[2]
+        close = near[np.abs(near[:, 2] - away) < band]
+        flat = np.column_stack([close[:, :2], np.ones(len(close))])
+        spread = flat.T @ flat
+        # Seen to one side only, or as one ring's sector, it may be tilted in any way.
+        if len(close) < LEAST_GROUND or np.linalg.cond(spread) > WORST_GROUND:
+            return None
+        plane = np.linalg.solve(spread, flat.T @ close[:, 2])
+    return float(np.arctan(np.hypot(plane[0], plane[1])))
 
 
 def _moved(points: NDArray[np.float32], base_from_lidar: Float) -> NDArray[np.float32]:

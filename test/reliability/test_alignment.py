@@ -1,0 +1,137 @@
+"""Whether depth jumps lie on the edges of the image."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mm_fusion_ros.config import CameraConfig, LidarConfig, ReliabilityConfig, SourceConfig
+from mm_fusion_ros.faults.extrinsics import turned
+from mm_fusion_ros.geometry import from_euler
+from mm_fusion_ros.outputs import Reason
+from mm_fusion_ros.reliability.alignment import LEAST_JUMPS, alignment, jumps
+from mm_fusion_ros.reliability.gate import Gate
+from mm_fusion_ros.sensors.camera import CameraIntake
+from mm_fusion_ros.sensors.lidar import LidarIntake
+
+MS = 1_000_000
+
+
+def test_a_jump_is_its_nearer_point_whichever_way_the_beam_goes() -> None:
+    angle = np.radians(np.arange(8) * 0.5)
+    distance = np.array([10.0, 10.1, 5.0, 5.0, 5.1, 9.0, 9.0, 9.2])
+    points = np.column_stack([distance * np.cos(angle), distance * np.sin(angle), np.zeros(8)])
+    assert np.flatnonzero(jumps(points)).tolist() == [2, 4]
+    # Far apart in angle they are no neighbours, as at the end of a ring.
+    wide = np.column_stack([distance * np.cos(20 * angle), distance * np.sin(20 * angle), angle])
+    assert not jumps(wide).any()
+    assert jumps(points[:1]).tolist() == [False]
+
+
+@pytest.fixture(scope="module")
+def scenes() -> list:
+    pytest.importorskip("open3d", reason="open3d is absent; `make setup` installs it")
+    from mm_fusion_ros.sim.drive import scene
+
+    return [scene(seed, image_size=(384, 288)) for seed in range(100_000, 100_010)]
+
+
+def figures(scenes: list, degrees: float) -> list[float | None]:
+    """Of every camera, mounted off by so much."""
+    cameras, lidars = CameraIntake(CameraConfig()), LidarIntake(LidarConfig())
+    rng = np.random.default_rng(0)
+    result = []
+    for sample in scenes:
+        scan = lidars.accept(sample.lidar)[0]
+        for frame in sample.cameras:
+            image = cameras.accept(frame)[0]
+            wrong = image.base_from_camera @ turned(np.radians(degrees), rng)
+            result.append(
+                alignment(image.image, image.intrinsics, wrong, scan.points[:, :3], scan.viewpoint)
+            )
+    return result
+
+
+def test_a_mounting_that_is_off_agrees_less(scenes: list) -> None:
+    known = [(a, b) for a, b in zip(figures(scenes, 0.0), figures(scenes, 5.0), strict=True)
+             if a is not None and b is not None]  # fmt: skip
+    assert len(known) >= 8
+    right, wrong = np.array(known).T
+    assert np.median(right) > 2.0 > np.median(wrong)
+    assert (right > wrong).mean() > 0.8
+
+
+def test_too_few_jumps_tell_nothing() -> None:
+    image = np.zeros((288, 384, 3), np.uint8)
+    points = np.zeros((LEAST_JUMPS - 1, 3))
+    intrinsics = np.array([[190.0, 0.0, 191.5], [0.0, 190.0, 143.5], [0.0, 0.0, 1.0]])
+    assert alignment(image, intrinsics, np.eye(4), points, np.zeros(3)) is None
+
+
+class Drive:
+    """A camera and a lidar at 10 Hz under a gate."""
+
+    def __init__(self) -> None:
+        sources = [SourceConfig("front", "camera", rate_hz=10.0), SourceConfig("top", "lidar")]
+        self.gate = Gate(sources, ReliabilityConfig())
+        self.now_ns = 0
+
+    def go_on(self, values: list[float], tilt: float = 0.0, brightness: float = 0.5) -> None:
+        """Frames in which the two agree so well."""
+        for value in values:
+            self.now_ns += 100 * MS
+            fresh = {"checksum": float(self.now_ns)}
+            self.gate.observe("front", self.now_ns, {"brightness": brightness, **fresh}, True)
+            self.gate.observe("top", self.now_ns, {"tilt": tilt, **fresh}, True)
+            self.gate.note_alignment("front", "top", value, self.now_ns)
+
+    def verdict(self, name: str) -> tuple[float, Reason]:
+        return self.gate._monitors[name].judge(self.now_ns)
+
+
+def test_a_camera_that_was_knocked_is_misaligned_within_three_frames() -> None:
+    watched = Drive()
+    watched.go_on([3.5] * 10)
+    assert watched.verdict("front") == (1.0, Reason.OK)
+    watched.go_on([0.2] * 3)
+    trust, reason = watched.verdict("front")
+    assert trust < 0.5 and reason is Reason.MISALIGNED
+    watched.go_on([3.5] * 3)
+    assert watched.verdict("front") == (1.0, Reason.OK)
+
+
+def test_one_that_never_agreed_is_not_taken_for_usual() -> None:
+    watched = Drive()
+    watched.go_on([0.1] * 5)
+    trust, reason = watched.verdict("front")
+    assert trust < 0.5 and reason is Reason.MISALIGNED
+
+
+def test_a_dark_camera_or_a_leaning_lidar_is_not_a_misaligned_camera() -> None:
+    watched = Drive()
+    watched.go_on([3.5] * 5)
+    watched.go_on([0.0] * 5, brightness=0.01)
+    assert watched.verdict("front")[1] is Reason.DARK
+    watched = Drive()
+    watched.go_on([3.5] * 5)
+    watched.go_on([0.0] * 5, tilt=0.06)
+    assert watched.verdict("front") == (1.0, Reason.OK)
+    trust, reason = watched.verdict("top")
+    assert trust < 0.6 and reason is Reason.MISALIGNED
+
+
+@pytest.mark.parametrize(("roll", "pitch"), [(0.0, 0.0), (0.05, 0.0), (0.0, -0.04), (0.03, 0.03)])
+def test_the_ground_tells_how_a_lidar_leans(scenes: list, roll: float, pitch: float) -> None:
+    wrong = from_euler(np.zeros(3), roll, pitch, 0.0)
+    errors = []
+    for sample in scenes:
+        scan = sample.lidar
+        leaning = scan.base_from_lidar.copy()
+        leaning[:3, :3] = leaning[:3, :3] @ wrong[:3, :3]
+        quality = LidarIntake(LidarConfig()).accept(replace(scan, base_from_lidar=leaning))[1]
+        if "tilt" in quality:
+            errors.append(quality["tilt"] - np.hypot(roll, pitch))
+    assert len(errors) >= 6
+    assert abs(np.median(errors)) < 0.012
