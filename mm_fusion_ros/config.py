@@ -236,6 +236,10 @@ class ReliabilityConfig:
         0.5, "part of its usual agreement with the lidar below which a camera is misaligned",
         low=0.01, high=1.0,
     )  # fmt: skip
+    unfamiliar: float = param(
+        2.0, "unfamiliarity of a sample above which a sensor is out of distribution; 1 is as high "
+        "as one in a hundred familiar samples", low=0.1, high=1000.0,
+    )  # fmt: skip
     health_step: float = param(
         0.2, "how fast refused messages cost trust: weight of the newest", low=0.01, high=1.0
     )

@@ -357,6 +357,8 @@ class Pipeline:
                 continue
             feature = self._feature_of(name, entry.payload)
             tick_from_base = self._motion.base_from_base(tick_ns, entry.stamp_ns)
+            if feature is not None:
+                self._gate.note_epistemic(name, feature.epistemic)
             if isinstance(feature, CameraFeature):
                 cameras.append(replace(feature, tick_from_base=tick_from_base))
             elif isinstance(feature, LidarFeature):

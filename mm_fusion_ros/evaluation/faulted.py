@@ -89,6 +89,12 @@ class Watched:
                     result[seen.feature.source] = value
         return result
 
+    @property
+    def epistemic(self) -> dict[str, float]:
+        """By source, how unfamiliar its sample is."""
+        there = [seen for seen in (*self.cameras, *self.lidars) if seen is not None]
+        return {seen.feature.source: seen.feature.epistemic for seen in there}
+
     def quality(self) -> dict[str, Mapping[str, float]]:
         """By source."""
         return {
@@ -214,7 +220,10 @@ class FaultedExaminer:
         kinds |= {seen.feature.source: LIDAR for seen in clean.lidars if seen is not None}
         changed = {} if struck is clean else {n: after.get(n) for n in self._changed(clean, struck)}
         frozen = condition.kind == Frozen.name
-        return watched(before, changed, kinds, frozen, (clean.agreement, struck.agreement))
+        agreement, epistemic = (
+            (getattr(clean, name), getattr(struck, name)) for name in ("agreement", "epistemic")
+        )
+        return watched(before, changed, kinds, frozen, agreement, epistemic)
 
     @staticmethod
     def _changed(clean: Watched, struck: Watched) -> list[str]:

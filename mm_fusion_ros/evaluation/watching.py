@@ -24,6 +24,7 @@ def watched(
     modalities: Mapping[str, str],
     frozen: bool,
     agreement: tuple[Mapping[str, float], Mapping[str, float]] = ({}, {}),
+    epistemic: tuple[Mapping[str, float], Mapping[str, float]] = ({}, {}),
 ) -> tuple[Gate, int]:
     """A gate that has seen a fault set in.
 
@@ -33,6 +34,7 @@ def watched(
         modalities: source to "camera" or "lidar".
         frozen: whether the struck sensors repeat one sample.
         agreement: by camera, how well it agrees with the lidar, before and under the fault.
+        epistemic: by source, how unfamiliar its sample is, before and under the fault.
 
     Returns:
         the gate, and the instant at which to ask it [ns].
@@ -52,6 +54,8 @@ def watched(
             repeated = late and frozen and name in struck
             fresh = {**figures, CHECKSUM: -1.0 if repeated else float(frame)}
             gate.observe(name, stamp_ns, fresh, moving=True)
+            if name in epistemic[late]:
+                gate.note_epistemic(name, epistemic[late][name])
         for lidar in [name for name, kind in modalities.items() if kind == LIDAR][:1]:
             for camera, value in agreement[late].items():
                 gate.note_alignment(camera, lidar, value, stamp_ns)

@@ -8,12 +8,14 @@ where the objects are.
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from mm_fusion_ros.model.blocks import StandardizedConvolution
+from mm_fusion_ros.model.density import Density
 from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES, lift
 from mm_fusion_ros.model.fusion_net import (
     CAMERA_FEATURES,
@@ -37,19 +39,48 @@ OPSET = 17
 VARYING = {"camera_grid": "cameras", "regions": "objects"}
 """Graphs that take any number of something along the first axis."""
 IMAGE_HEIGHT, IMAGE_WIDTH = 288, 384
+CAMERA_POOL, LIDAR_POOL = 4, 2
+"""Cells of the features along an edge that are judged together whether they are familiar."""
+
+
+@dataclass(frozen=True)
+class Densities:
+    """What is familiar to each encoder."""
+
+    camera: Density
+    lidar: Density
+
+    @classmethod
+    def untrained(cls) -> Densities:
+        """Those that take everything for familiar."""
+        return cls(Density(IMAGE_FEATURES, CAMERA_POOL), Density(LIDAR_FEATURES, LIDAR_POOL))
+
+    @staticmethod
+    def seen(features: Tensor) -> Tensor:
+        """The image features that are judged: all but the depth."""
+        return features[:, :IMAGE_FEATURES]
+
+
+def content(raster: Tensor) -> Tensor:
+    """(B, 1, h, w), 1 where any lidar point lies, on the cells of the lidar's density."""
+    pool = RASTER // FEATURE_CELLS * LIDAR_POOL
+    return (nn.functional.max_pool2d(raster[:, -1:], pool) > 0).to(raster)
 
 
 class CameraEncoderGraph(nn.Module):
-    """image (1, 288, 384, 3) uint8 RGB, rays (1, R, 72, 96) -> features (1, F + 2, 72, 96)."""
+    """image (1, 288, 384, 3) uint8 RGB, rays (1, R, 72, 96) -> features, unfamiliarity.
 
-    def __init__(self, net: FusionNet) -> None:
+    The features are (1, F + 2, 72, 96), the unfamiliarity (1, 1, 18, 24).
+    """
+
+    def __init__(self, net: FusionNet, densities: Densities) -> None:
         super().__init__()
-        self.encoder = net.camera_encoder
+        self.encoder, self.density = net.camera_encoder, densities.camera
 
-    def forward(self, image: Tensor, rays: Tensor) -> Tensor:
+    def forward(self, image: Tensor, rays: Tensor) -> tuple[Tensor, Tensor]:
         """See the class."""
         features: Tensor = self.encoder(image.permute(0, 3, 1, 2).float(), rays)
-        return features
+        return features, self.density(Densities.seen(features))
 
 
 def total(images: Tensor) -> Tensor:
@@ -76,16 +107,19 @@ class CameraGridGraph(nn.Module):
 
 
 class LidarEncoderGraph(nn.Module):
-    """raster (1, LIDAR_CHANNELS, RASTER, RASTER) -> grid features, own answer."""
+    """raster (1, LIDAR_CHANNELS, RASTER, RASTER) -> grid features, own answer, unfamiliarity.
 
-    def __init__(self, net: FusionNet) -> None:
+    The unfamiliarity is (1, 1, 32, 32), and 0 where no point lies.
+    """
+
+    def __init__(self, net: FusionNet, densities: Densities) -> None:
         super().__init__()
-        self.encoder, self.head = net.lidar_encoder, net.lidar_head
+        self.encoder, self.head, self.density = net.lidar_encoder, net.lidar_head, densities.lidar
 
-    def forward(self, raster: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, raster: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See the class."""
         features = self.encoder(raster)
-        return features, self.head(features)
+        return features, self.head(features), self.density(features) * content(raster)
 
 
 class FusionGraph(nn.Module):
@@ -138,7 +172,9 @@ def bake(module: nn.Module) -> nn.Module:
     return module
 
 
-def graphs(net: FusionNet) -> dict[str, tuple[nn.Module, dict[str, Tensor], list[str]]]:
+def graphs(
+    net: FusionNet, densities: Densities
+) -> dict[str, tuple[nn.Module, dict[str, Tensor], list[str]]]:
     """Each graph's module, example inputs by name, and output names."""
     cells = FEATURE_CELLS
     shape = (IMAGE_HEIGHT // STRIDE, IMAGE_WIDTH // STRIDE)
@@ -147,12 +183,12 @@ def graphs(net: FusionNet) -> dict[str, tuple[nn.Module, dict[str, Tensor], list
     lidar = torch.zeros(1, LIDAR_FEATURES, cells, cells)
     return {
         "camera_encoder": (
-            CameraEncoderGraph(net),
+            CameraEncoderGraph(net, densities),
             {
                 "image": torch.zeros(1, IMAGE_HEIGHT, IMAGE_WIDTH, 3, dtype=torch.uint8),
                 "rays": torch.zeros(1, RAY_CHANNELS, *shape),
             },
-            ["features"],
+            ["features", "unfamiliar"],
         ),
         "camera_grid": (
             CameraGridGraph(net),
@@ -165,9 +201,9 @@ def graphs(net: FusionNet) -> dict[str, tuple[nn.Module, dict[str, Tensor], list
             ["grid", "answer"],
         ),
         "lidar_encoder": (
-            LidarEncoderGraph(net),
+            LidarEncoderGraph(net, densities),
             {"raster": torch.zeros(1, LIDAR_CHANNELS, RASTER, RASTER)},
-            ["grid", "answer"],
+            ["grid", "answer", "unfamiliar"],
         ),
         "fusion": (
             FusionGraph(net),
@@ -191,11 +227,12 @@ def graphs(net: FusionNet) -> dict[str, tuple[nn.Module, dict[str, Tensor], list
     }
 
 
-def export(net: FusionNet, folder: Path) -> list[Path]:
-    """Writes the graphs into `folder` and returns their paths."""
+def export(net: FusionNet, folder: Path, densities: Densities | None = None) -> list[Path]:
+    """Writes the graphs into `folder` and returns their paths; nothing is unfamiliar by default."""
+    densities = densities or Densities.untrained()
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, (module, inputs, outputs) in graphs(net.eval()).items():
+    for name, (module, inputs, outputs) in graphs(net.eval(), densities).items():
         path = folder / f"{name}.onnx"
         axis = VARYING.get(name)
         # What is made of any number of images is one grid; of any number of crops, as many answers.

@@ -50,12 +50,14 @@ class CameraFeature:
         features: (1, F + 2, 72, 96) float32, from `camera_encoder`; the last two are log-depth
             and its log-scale.
         image: what was encoded; its `base_from_camera` is at the image's own stamp.
+        epistemic: how unfamiliar it is, see `Familiar`.
         tick_from_base: (4, 4), base_link at the image's stamp to base_link at the tick.
     """
 
     source: str
     features: Array
     image: PreparedImage
+    epistemic: float = 0.0
     tick_from_base: Float = field(default_factory=lambda: np.eye(4))
 
 
@@ -67,6 +69,7 @@ class LidarFeature:
         grid: (1, channels, FEATURE_CELLS, FEATURE_CELLS) float32, from `lidar_encoder`.
         answer: (1, maps.PACKED, FEATURE_CELLS, FEATURE_CELLS) float32, what the lidar alone says.
         scan: what was encoded, in base_link at the scan's own stamp.
+        epistemic: how unfamiliar it is, see `Familiar`.
         tick_from_base: (4, 4), base_link at the scan's stamp to base_link at the tick.
     """
 
@@ -74,7 +77,31 @@ class LidarFeature:
     grid: Array
     answer: Array
     scan: PreparedScan
+    epistemic: float = 0.0
     tick_from_base: Float = field(default_factory=lambda: np.eye(4))
+
+
+@dataclass(frozen=True)
+class Familiar:
+    """What the unfamiliarity of an encoder's samples is on validation scenes.
+
+    Attributes:
+        usual: the median of the samples.
+        high: what one in a hundred exceeds.
+    """
+
+    usual: float = 0.0
+    high: float = 1.0
+
+    def epistemic(self, unfamiliar: Array) -> float:
+        """Of a sample with such distances: 0 is as usual, 1 as high as one in a hundred, and up."""
+        return max(0.0, (mean_distance(unfamiliar) - self.usual) / (self.high - self.usual))
+
+
+def mean_distance(unfamiliar: Array) -> float:
+    """Over the places that hold anything, which is where it is not 0; 0 where nothing does."""
+    there = unfamiliar[unfamiliar > 0.0]
+    return float(there.mean()) if len(there) else 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +163,10 @@ class Detector:
             subset: Calibration.from_dict(folder.manifest.calibration.get(subset, {}))
             for subset in ("camera", "lidar", "both")
         }
+        self._familiar = {
+            name: Familiar(**folder.manifest.calibration.get("familiar", {}).get(name, {}))
+            for name in ("camera", "lidar")
+        }
         # What stands in for a modality that is not there.
         self._empty = {
             name: np.zeros([int(size or 1) for size in spec.shape], np.float32)
@@ -154,12 +185,14 @@ class Detector:
         result = self._graphs["camera_encoder"].infer(
             {"image": image.image[None], "rays": rays[None]}
         )
-        return CameraFeature(source, result["features"], image)
+        epistemic = self._familiar["camera"].epistemic(result["unfamiliar"])
+        return CameraFeature(source, result["features"], image, epistemic)
 
     def encode_lidar(self, scan: PreparedScan, source: str = "lidar") -> LidarFeature:
         """Rasterises the points and runs the lidar encoder."""
         result = self._graphs["lidar_encoder"].infer({"raster": rasterize(scan.points)[None]})
-        return LidarFeature(source, result["grid"], result["answer"], scan)
+        epistemic = self._familiar["lidar"].epistemic(result["unfamiliar"])
+        return LidarFeature(source, result["grid"], result["answer"], scan, epistemic)
 
     def detect(
         self,

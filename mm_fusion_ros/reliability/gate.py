@@ -50,6 +50,10 @@ class Gate:
         if source in self._monitors:
             self._monitors[source].reject()
 
+    def note_epistemic(self, source: str, value: float) -> None:
+        """Takes note of how unfamiliar a source's encoded sample is, 0 and up."""
+        self._monitors[source].note_epistemic(value)
+
     def note_alignment(self, camera: str, lidar: str, value: float, now_ns: int) -> None:
         """Takes note of how well a camera and a lidar agree; see `alignment.alignment`.
 
@@ -128,6 +132,7 @@ class Gate:
                 reason=verdicts[name][1],
                 age_ns=used_age_ns.get(name),
                 aleatoric_m2=variance,
+                epistemic=monitor.epistemic,
                 quality=quality,
             )
         return result

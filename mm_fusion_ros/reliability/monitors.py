@@ -27,6 +27,7 @@ PRIORITY = (
     Reason.BLURRED,
     Reason.NOISY,
     Reason.MISALIGNED,
+    Reason.OUT_OF_DISTRIBUTION,
 )
 # A factor above this is no reason for anything.
 REASON_BELOW = 0.8
@@ -41,6 +42,8 @@ REFERENCE_RISES = 0.3
 REFERENCE_FALLS = 0.005
 # Noise of so many times the limit leaves nothing to trust.
 WORST_NOISE = 5.5
+# An unfamiliarity of so many times the limit leaves nothing to trust.
+WORST_UNFAMILIAR = 6.0
 # A tilt of so many times the limit leaves nothing to trust.
 WORST_TILT = 3.0
 # What is taken for a camera's usual agreement with the lidar, at least and at most [standard
@@ -146,12 +149,18 @@ class SourceMonitor:
         self._equal = 1  # samples in a row with the same content, the newest among them
         self._usual: dict[str, float] = {}
         self._alignment: float | None = None
+        self._epistemic: float | None = None
         self._health = 1.0  # exponential mean of accepted (1) and rejected (0)
 
     @property
     def newest_ns(self) -> int | None:
         """Stamp of the newest sample [ns]; None before the first."""
         return self._newest_ns
+
+    @property
+    def epistemic(self) -> float | None:
+        """How unfamiliar the newest encoded sample is, 0 (as in training) and up."""
+        return self._epistemic
 
     @property
     def rate_hz(self) -> float | None:
@@ -176,6 +185,10 @@ class SourceMonitor:
         self.quality = quality
         self._newest_ns = stamp_ns
         self._note_usual()
+
+    def note_epistemic(self, value: float) -> None:
+        """Takes note of how unfamiliar an encoded sample is; see `Familiar`."""
+        self._epistemic = value
 
     def note_alignment(self, value: float) -> None:
         """Takes note of how well a camera's edges lie where the lidar's depth jumps.
@@ -206,6 +219,11 @@ class SourceMonitor:
         if self._modality in FACTORS:
             for reason, factor in FACTORS[self._modality](self.quality, self._limits).items():
                 result[reason] = min(factor, result.get(reason, 1.0))
+        if self._epistemic is not None:
+            limit = self._limits.unfamiliar
+            result[Reason.OUT_OF_DISTRIBUTION] = rising(
+                self._epistemic, WORST_UNFAMILIAR * limit, limit
+            )
         if self._alignment is not None:
             usual = min(max(self._usual["alignment"], LEAST_ALIGNMENT), GOOD_ALIGNMENT)
             result[Reason.MISALIGNED] = rising(

@@ -295,6 +295,12 @@ def figures(
     }
 
 
+def usual(distances: Sequence[float]) -> dict[str, float]:
+    """The fields of `Familiar`, of samples that are as in training."""
+    middle, high = np.quantile(distances, (0.5, 0.99))
+    return {"usual": round(float(middle), 5), "high": round(float(max(high, middle + 1e-3)), 5)}
+
+
 def calibrate(
     folder: Path, seeds: Sequence[int]
 ) -> tuple[dict[str, dict[str, object]], dict[str, dict[str, float]]]:
@@ -318,10 +324,14 @@ def calibrate(
     )
     protocol = load_protocol()
     cases: dict[str, list[Case]] = {subset: [] for subset in SUBSETS}
+    # Before it is known what is usual, an unfamiliarity is its mean distance itself.
+    distances: dict[str, list[float]] = {"camera": [], "lidar": []}
     for seed in track(list(seeds), description="calibration"):
         scene, images, scan = prepare(seed, protocol)
         cameras = [detector.encode_camera(im, f"camera_{i}") for i, im in enumerate(images)]
         lidar = detector.encode_lidar(scan)
+        distances["camera"] += [camera.epistemic for camera in cameras]
+        distances["lidar"].append(lidar.epistemic)
         by_lidar = scene.lidar_points >= cache.LIDAR_MIN_POINTS
         by_camera = np.asarray(scene.seen.any(axis=1))
         answers = {
@@ -333,9 +343,10 @@ def calibrate(
             assert said.found is not None
             cases[subset].append(Case(said.found, said.looks, scene, asked))
     detector.close()
+    familiar = {name: usual(values) for name, values in distances.items()}
     calibrations = {subset: fit(cases[subset], subset == "camera", protocol) for subset in SUBSETS}
     return (
-        {subset: asdict(calibration) for subset, calibration in calibrations.items()},
+        {subset: asdict(each) for subset, each in calibrations.items()} | {"familiar": familiar},
         {
             subset: figures(cases[subset], calibrations[subset], subset == "camera", protocol)
             for subset in SUBSETS

@@ -16,6 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=Path, default=Path("runs/train/checkpoint.pt"))
     parser.add_argument("--out", type=Path, default=Path("runs/model"), help="model folder")
     parser.add_argument("--validation", type=int, default=300, help="scenes to calibrate on")
+    parser.add_argument("--cache", type=Path, default=Path("runs/scenes"), help="training scenes")
+    parser.add_argument("--familiar", type=int, default=400, help="of those, what is familiar")
     parser.add_argument("--version", default="0.1.0", help="version of these weights")
     parser.add_argument(
         "--untrained", action="store_true", help="random weights, to try the plumbing"
@@ -39,11 +41,12 @@ def run(args: argparse.Namespace) -> int:
     from mm_fusion_ros.model.export import export
     from mm_fusion_ros.model.fusion_net import DEFAULT, FusionNet
     from mm_fusion_ros.training.calibrate import calibrate
+    from mm_fusion_ros.training.familiar import fit_densities
     from mm_fusion_ros.training.train import record
 
     command = " ".join(["mm-fusion", *sys.argv[1:]])
     provenance: dict[str, Any] = {"commit": commit(), "command": command}
-    strategy = DEFAULT
+    strategy, densities = DEFAULT, None
     if args.untrained:
         torch.manual_seed(0)
         net = FusionNet(strategy)
@@ -54,7 +57,10 @@ def run(args: argparse.Namespace) -> int:
         net = FusionNet(strategy)
         net.load_state_dict(state["average"])
         provenance |= {"training": record(state)}
-    files = [path.name for path in export(net, args.out)]
+        cache.fill(args.cache, range(args.familiar), processes=2)
+        densities = fit_densities(net.eval(), args.cache, range(args.familiar))
+        provenance |= {"familiar": {"scenes": args.familiar}}
+    files = [path.name for path in export(net, args.out, densities)]
     fields = {
         "name": f"mm_fusion {strategy}",
         "version": args.version,
