@@ -27,6 +27,7 @@ SIMULATOR = (
     ("lidar_hz", int, "10", "rate of the lidar; 0 switches it off"),
     ("gps_hz", int, "5", "rate of the receiver; 0 switches it off"),
     ("odometry_hz", int, "30", "rate of the odometry; 0 switches it off"),
+    ("faults", str, "", "that strike the sensors, as 'camera.fog:3@10s-20s lidar.drop'"),
 )
 PASSED_ON = ("config", "namespace", "model", "log_level", "discovery")
 

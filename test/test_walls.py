@@ -23,7 +23,7 @@ MAX_NODE_LINES = 250
 
 # Imports run from a later line to an earlier one, or stay within theirs.
 LAYERS = (
-    ("samples", "outputs", "config", "geometry", "scheduling", "allocation"),
+    ("samples", "outputs", "config", "parameter", "geometry", "scheduling", "allocation"),
     (
         "sensors", "sync", "faults", "inference", "localization", "grounding", "reliability",
     ),

@@ -73,6 +73,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--lighting", choices=("sun", "shade", "dusk"), default="sun", help="of the world"
     )
     parser.add_argument(
+        "--fault", action="append", default=[], metavar="FAULT",
+        help="strikes a sensor, as camera.black@20s-30s of simulated time; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
         "--domain", type=int, default=None, help="ROS domain (default: one of the demo's own)"
     )
 
@@ -113,6 +117,8 @@ def sim_arguments(args: argparse.Namespace) -> list[str]:
         arguments += ["-r", f"{topic}:={remapped}"]
     for name in ("speed", "seed", "lighting"):
         arguments += ["-p", f"{name}:={getattr(args, name)}"]
+    if args.fault:
+        arguments += ["-p", f"faults:='{' '.join(args.fault)}'"]
     return arguments
 
 

@@ -11,7 +11,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,36 +23,25 @@ from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 
 from mm_fusion_ros import geometry
-from mm_fusion_ros.config import param
 from mm_fusion_ros.ros import answers, drivers, hearing, qos
 from mm_fusion_ros.ros.execution import run_node
 from mm_fusion_ros.ros.follower import Follower
 from mm_fusion_ros.ros.pace import Pace
 from mm_fusion_ros.ros.parameters import declared
-from mm_fusion_ros.samples import CameraFrame, Float, GpsFix, LidarScan, OdometrySample, Sample
+from mm_fusion_ros.ros.sim_config import SimConfig, injector_of
+from mm_fusion_ros.samples import (
+    CameraFrame,
+    Float,
+    GpsFix,
+    LidarScan,
+    OdometrySample,
+    Sample,
+)
 from mm_fusion_ros.sim.demo_world import demo_world
 from mm_fusion_ros.sim.simulation import Simulation, SimulationOptions, demo_rig
 from mm_fusion_ros.sim.world import World, WorldOptions, generate
 
 STATUS_PERIOD_NS = 200_000_000
-
-
-@dataclass(frozen=True)
-class SimConfig:
-    """The simulator's parameters."""
-
-    executor: str = param("auto", "how callbacks run", choices=("auto", "events", "single"))
-    world: str = param("demo", "the yard of the demo, or a drawn one", choices=("demo", "drawn"))
-    seed: int = param(1, "of world and noise", low=0, high=1_000_000_000)
-    lighting: str = param("sun", "of the demo's yard", choices=("sun", "shade", "dusk"))
-    speed: float = param(1.0, "simulated seconds a second, at most", low=0.01, high=1000.0)
-    image_width: int = param(384, "of the camera", low=64, high=4096, unit="px")
-    image_height: int = param(288, "of the camera", low=64, high=4096, unit="px")
-    beams: int = param(32, "of the lidar, each of 1024 columns", low=4, high=128)
-    camera_hz: int = param(10, "0 switches the camera off", low=0, high=120, unit="Hz")
-    lidar_hz: int = param(10, "0 switches the lidar off", low=0, high=50, unit="Hz")
-    gps_hz: int = param(5, "0 switches the receiver off", low=0, high=50, unit="Hz")
-    odometry_hz: int = param(30, "0 switches the odometry off", low=0, high=200, unit="Hz")
 
 
 class SimNode(Node):
@@ -77,6 +65,7 @@ class SimNode(Node):
         self._stopping = threading.Event()
         self.failed = False
         self._status_ns = 0
+        self._injector = injector_of(self.options)
         self._listen()
         # Building the world takes a while, and a constructor must not block.
         self._thread = threading.Thread(target=self._run, name="simulation", daemon=True)
@@ -167,8 +156,9 @@ class SimNode(Node):
     def _publish_all(self, simulation: Simulation, samples: Sequence[Sample], pace: Pace) -> None:
         now_ns = simulation.now_ns
         self._send("/clock", Clock(clock=answers.time_of(now_ns)), qos.sensor_data(depth=1))
-        for sample in samples:
-            self._publish(sample, simulation)
+        for measured in samples:
+            for sample in self._injector(measured, now_ns):
+                self._publish(sample, simulation)
         if now_ns - self._status_ns >= STATUS_PERIOD_NS:
             self._status_ns = now_ns
             self._publish_truth(simulation, pace)
