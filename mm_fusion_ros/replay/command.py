@@ -6,8 +6,8 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 
 from mm_fusion_ros import config as configuration
 from mm_fusion_ros.config import ConfigError, FusionConfig
-from mm_fusion_ros.faults.injection import FaultError, parse
+from mm_fusion_ros.faults.injection import FaultError, Injection, parse
 from mm_fusion_ros.inference.backend import BackendError
 from mm_fusion_ros.inference.model_folder import ModelError, ModelFolder
 from mm_fusion_ros.localization.odometry import LidarOdometry
@@ -26,6 +26,7 @@ from mm_fusion_ros.pipeline import Pipeline
 from mm_fusion_ros.replay.bag import BagError, BagSource
 from mm_fusion_ros.replay.report import report
 from mm_fusion_ros.replay.runner import OUTPUTS, ReplayResult, Step, replay
+from mm_fusion_ros.replay.scorecard import Ledger, scorecard
 from mm_fusion_ros.replay.shown import rectified
 from mm_fusion_ros.samples import Modality
 from mm_fusion_ros.scheduling import Stopwatch
@@ -34,6 +35,8 @@ from mm_fusion_ros.view.recording import RerunRecording
 from mm_fusion_ros.view.viewer_process import ViewerError
 
 REPORT, RECORDING = "report.html", "recording.rrd"
+# Folder of the replay without the faults, which the one with them is held against.
+CLEAN = "clean"
 UNUSABLE = 2
 # Without camera and lidar the bird's-eye view changes little: so much bag time between pictures.
 SPARSE_PICTURES_S = 1.0
@@ -142,28 +145,66 @@ def replayed(args: argparse.Namespace) -> tuple[ReplayResult, Path]:
         detector, model = load_detector(config, remarks)
         if detector is not None:
             stack.callback(detector.close)
-        stopwatch = Stopwatch(time.perf_counter_ns)
-        pipeline = Pipeline(
-            config,
-            detector=detector,
-            stopwatch=stopwatch,
-            # Inside the push, not in a thread: two replays give the same bytes.
-            lidar_odometry=partial(LidarOdometry, threaded=False),
-        )
-        stack.callback(pipeline.close)
+        clean, struck = Ledger(), Ledger()
+        if faults:
+            replay_with(args, bag, config, detector, out / CLEAN, clean.add)
         recording = None if args.no_rerun else open_recording(out / RECORDING, config, remarks)
         if recording is not None:
             stack.callback(recording.close)
-        progress = stack.enter_context(progress_bar(args.bag.name))
-        result = replay(
-            bag, config, pipeline, out, time.perf_counter_ns,
-            command=args.command, faults=faults, loops=args.loops, max_ticks=args.max_frames,
-            show=None if recording is None else recorder(recording),
-            progress=progress, latencies=stopwatch.summary,
-        )  # fmt: skip
-    text = report(result, remarks, model)
+        shows = [] if recording is None else [recorder(recording)]
+        shows += [struck.add] if faults else []
+        result = replay_with(args, bag, config, detector, out, *shows, faults=faults)
+    card = scorecard(clean, struck, faults) if faults else None
+    text = report(result, remarks, model, card)
     (out / REPORT).write_text(text, encoding="utf-8", newline="\n")
     return result, out
+
+
+def replay_with(
+    args: argparse.Namespace,
+    bag: BagSource,
+    config: FusionConfig,
+    detector: Detector | None,
+    out: Path,
+    *shows: Callable[[Step], None],
+    faults: Sequence[Injection] = (),
+) -> ReplayResult:
+    """One replay through a pipeline of its own.
+
+    Args:
+        args: of the command line.
+        bag: opened.
+        config: the bag's.
+        detector: the networks; None without cameras and lidars.
+        out: folder for `outputs.jsonl`.
+        shows: each gets every step.
+        faults: that strike.
+
+    Raises:
+        BagError, OSError: see `replay`.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    stopwatch = Stopwatch(time.perf_counter_ns)
+    pipeline = Pipeline(
+        config,
+        detector=detector,
+        stopwatch=stopwatch,
+        # Inside the push, not in a thread: two replays give the same bytes.
+        lidar_odometry=partial(LidarOdometry, threaded=False),
+    )
+
+    def each(step: Step) -> None:
+        for show in shows:
+            show(step)
+
+    name = args.bag.name if out.name != CLEAN else f"{args.bag.name}, clean"
+    with closing(pipeline), progress_bar(name) as progress:
+        return replay(
+            bag, config, pipeline, out, time.perf_counter_ns,
+            command=args.command, faults=faults, loops=args.loops, max_ticks=args.max_frames,
+            show=each,
+            progress=progress, latencies=stopwatch.summary,
+        )  # fmt: skip
 
 
 def configured(args: argparse.Namespace) -> FusionConfig:

@@ -14,6 +14,7 @@ from mm_fusion_ros.replay import page
 from mm_fusion_ros.replay.chart import Plot, upper_end
 from mm_fusion_ros.replay.map_plot import LEAST_TICKS, map_svg
 from mm_fusion_ros.replay.runner import ReplayResult, Step
+from mm_fusion_ros.replay.scorecard import Scorecard, scorecard_part
 from mm_fusion_ros.replay.shown import rectified
 from mm_fusion_ros.replay.trace import SourceTrace
 from mm_fusion_ros.samples import Modality
@@ -45,13 +46,17 @@ REASON_COLOURS: dict[Reason, str] = {
 }
 
 
-def report(result: ReplayResult, remarks: Sequence[str] = (), model: str = "") -> str:
+def report(
+    result: ReplayResult, remarks: Sequence[str] = (), model: str = "",
+    card: Scorecard | None = None,
+) -> str:  # fmt: skip
     """The page as HTML; it refers to nothing outside itself.
 
     Args:
         result: of the replay.
         remarks: what else must be known before the page is believed.
         model: the weights' name and version, and what they were trained on.
+        card: the comparison with a clean replay, where faults struck.
     """
     name = result.path.name
     body = [
@@ -60,6 +65,7 @@ def report(result: ReplayResult, remarks: Sequence[str] = (), model: str = "") -
         page.tiles(figures(result)),
         page.notes([*honest_notes(result), *remarks, *result.remarks]),
         page.section("Target", target_part(result)),
+        "" if card is None else scorecard_part(card),
         examples_part(result),
         page.section("Trust and share", trust_part(result)),
         map_part(result),

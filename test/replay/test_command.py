@@ -39,6 +39,20 @@ def test_a_replay_writes_outputs_and_a_page(
     assert "gps" in said
 
 
+def test_faults_are_shown_beside_the_clean_replay(bag: Path, tmp_path: Path) -> None:
+    plain, struck = tmp_path / "plain", tmp_path / "struck"
+    assert run(str(bag), "--out", str(plain), "--no-rerun") == 0
+    fault = "gps.absent@0.5s-1s"
+    assert run(str(bag), "--out", str(struck), "--no-rerun", "--fault", fault) == 0
+    page = (struck / "report.html").read_text(encoding="utf-8")
+    assert "Scorecard beside the clean replay" in page and "gps.absent:3@0.5s-1s" in page
+    assert "Scorecard" not in (plain / "report.html").read_text(encoding="utf-8")
+    # The replay that the faulty one is held against is the one without them.
+    outputs = [folder / "outputs.jsonl" for folder in (plain, struck / "clean", struck)]
+    first, clean, faulty = (path.read_bytes() for path in outputs)
+    assert first == clean != faulty
+
+
 def test_two_runs_write_the_same_outputs(bag: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         assert run(str(bag), "--out", str(tmp_path / name), "--no-rerun") == 0
