@@ -8,7 +8,7 @@ SHELL := /bin/bash
 ENVIRONMENT := source tools/env.sh
 SOURCES := mm_fusion_ros test tools launch setup.py
 ARGS ?=
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n 2
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -34,7 +34,7 @@ format: setup ## formats the sources
 typecheck: setup ## mypy --strict on the package
 	@$(ENVIRONMENT); echo "mypy --strict mm_fusion_ros"; mypy
 
-pytest: setup ## the tests (PYTEST_ARGS="-k name" for some)
+pytest: setup ## the tests, two at a time (PYTEST_ARGS="-k name" for some)
 	@$(ENVIRONMENT); OMP_NUM_THREADS=1 python -m pytest $(PYTEST_ARGS)
 
 lock: setup ## pins everything that is installed now
