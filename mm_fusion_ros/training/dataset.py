@@ -262,7 +262,9 @@ class SceneDataset(Dataset[Item]):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, key: int) -> Item:
+    def __getitem__(self, chosen: int | tuple[int, int]) -> Item:
+        """A sample by its key, or by its key and how many came before it."""
+        key, place = chosen if isinstance(chosen, tuple) else (chosen, chosen)
         # The sampler counts on past the length, so that every epoch draws other augmentations.
         rng = np.random.default_rng([self.seed, key])
         cameras = None if self.needs.images or self.needs.regions else 0
@@ -270,7 +272,7 @@ class SceneDataset(Dataset[Item]):
         scene = augment(scene, self.options, rng)
         if self.faults is None:
             return prepare(scene, self.needs, rng)
-        share = self.faults.share * min(1.0, key / max(self.faults.ramp, 1))
+        share = self.faults.share * min(1.0, place / max(self.faults.ramp, 1))
         return prepare(scene, self.needs, rng, strike(scene, share, rng))
 
 

@@ -99,8 +99,11 @@ class TrainConfig:
     checkpoint_s: float = 120.0
 
 
-class CountingSampler(Sampler[int]):
-    """Seeded permutations, one epoch after the other; counts on, so that epochs differ."""
+class CountingSampler(Sampler[tuple[int, int]]):
+    """Seeded permutations, one epoch after the other: key and place of each sample.
+
+    The key counts on with the epochs, so that they differ; the place counts the samples.
+    """
 
     def __init__(self, length: int, seed: int, start: int, total: int) -> None:
         self.length, self.seed, self.start, self.total = length, seed, start, total
@@ -108,13 +111,14 @@ class CountingSampler(Sampler[int]):
     def __len__(self) -> int:
         return self.total - self.start
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[tuple[int, int]]:
         for epoch in range(self.start // self.length, self.total // self.length + 1):
             generator = torch.Generator().manual_seed(self.seed * 7919 + epoch)
             order = torch.randperm(self.length, generator=generator).tolist()
             for place, index in enumerate(order):
-                if self.start <= epoch * self.length + place < self.total:
-                    yield epoch * self.length + index
+                counted = epoch * self.length + place
+                if self.start <= counted < self.total:
+                    yield epoch * self.length + index, counted
 
 
 def trained_modules(net: FusionNet, stage: str) -> list[nn.Module]:

@@ -35,6 +35,8 @@ class GatedFusion(FusionStrategy):
     answer is, by construction, exactly the one which that modality gives alone.
     """
 
+    must_learn_absence = False
+
     def __init__(self, camera_channels: int, lidar_channels: int, fused_channels: int) -> None:
         super().__init__()
         self.split = (fused_channels, GATE_CHANNELS)
