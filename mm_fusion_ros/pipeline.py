@@ -15,7 +15,6 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Union, cast
 
 import numpy as np
@@ -30,7 +29,7 @@ from mm_fusion_ros.localization.filter import PoseFilter
 from mm_fusion_ros.localization.motion import MotionBuffer
 from mm_fusion_ros.localization.odometry import LidarOdometry
 from mm_fusion_ros.outputs import FusedOutput, ObstacleGrid
-from mm_fusion_ros.perception.agreement import agreement
+from mm_fusion_ros.perception.agreement import Comparisons, agreement
 from mm_fusion_ros.perception.ahead import LiftAhead
 from mm_fusion_ros.perception.detector import (
     NOTHING,
@@ -69,6 +68,8 @@ from mm_fusion_ros.sync.synchronizer import DeadlineSynchronizer, TickSet, Verdi
 log = logging.getLogger(__name__)
 Feature = Union[CameraFeature, LidarFeature]
 SEEING = (Modality.CAMERA, Modality.LIDAR)
+SAME_INSTANT_NS = 5_000_000
+"""A camera and a lidar this near are one instant, however the robot moves."""
 
 
 @dataclass
@@ -143,7 +144,9 @@ class Pipeline:
         self._ahead = LiftAhead(self._scheduler, self._place)
         self._tracker = Tracker(config.tracking)
         self._keeper = TargetKeeper(config.grounding, config.command)
-        self._alignments: list[tuple[str, str, Pending[float | None]]] = []
+        self._comparisons = Comparisons(
+            self._scheduler, self._stopwatch.timed("compare", agreement)
+        )
         self._epoch = 0
         self._rejected: dict[str, Counter[str]] = {}
         self._complained: set[tuple[str, str, str]] = set()
@@ -227,7 +230,7 @@ class Pipeline:
 
     def _forget(self) -> None:
         self._ahead.reset()
-        self._alignments.clear()
+        self._comparisons.reset()
         self._gate.reset()
         self._fallback.reset()
         self._motion.reset()
@@ -277,10 +280,12 @@ class Pipeline:
         """
         if isinstance(sample, CameraFrame):
             image, quality = self._camera_intake.accept(sample)
-            return sample, quality, Evidence(image, self._camera_encoding(image, sample.source))
+            encoding = self._encoding(Modality.CAMERA, image, sample.source)
+            return sample, quality, Evidence(image, encoding)
         if isinstance(sample, LidarScan):
             scan, quality = self._lidar_intake.accept(sample, self._motion.twist)
-            return sample, quality, Evidence(scan, self._lidar_encoding(scan, sample.source))
+            encoding = self._encoding(Modality.LIDAR, scan, sample.source)
+            return sample, quality, Evidence(scan, encoding)
         if isinstance(sample, GpsFix):
             return *self._gps_intake.accept(sample), None
         if isinstance(sample, OdometrySample):
@@ -306,19 +311,15 @@ class Pipeline:
         self._motion.push(sample)
         self._filter.push_odometry(sample)
 
-    def _camera_encoding(self, image: PreparedImage, source: str) -> Callable[[], CameraFeature]:
-        def encode() -> CameraFeature:
+    def _encoding(
+        self, modality: Modality, prepared: PreparedImage | PreparedScan, source: str
+    ) -> Callable[[], Feature]:
+        def encode() -> Feature:
             assert self._detector is not None
-            with self._stopwatch.measure("encode_camera"):
-                return self._detector.encode_camera(image, source)
-
-        return encode
-
-    def _lidar_encoding(self, scan: PreparedScan, source: str) -> Callable[[], LidarFeature]:
-        def encode() -> LidarFeature:
-            assert self._detector is not None
-            with self._stopwatch.measure("encode_lidar"):
-                return self._detector.encode_lidar(scan, source)
+            with self._stopwatch.measure(f"encode_{modality.value}"):
+                if isinstance(prepared, PreparedImage):
+                    return self._detector.encode_camera(prepared, source)
+                return self._detector.encode_lidar(prepared, source)
 
         return encode
 
@@ -351,6 +352,10 @@ class Pipeline:
         lidars: list[LidarFeature] = []
         scans: list[tuple[Evidence, Float]] = []
         used: dict[str, int] = {}
+        for entry in due.entries.values():
+            # All that nobody encoded yet at once, before any of them is waited for.
+            if entry.payload is not None and entry.payload.feature is None and self._detector:
+                entry.payload.feature = self._scheduler.submit(entry.payload.encode)
         for name, entry in due.entries.items():
             if entry.payload is None:
                 used[name] = entry.age_ns
@@ -369,8 +374,10 @@ class Pipeline:
                 used[name] = entry.age_ns
 
         # Compare: whether cameras and lidars see the same world, as of the tick before.
-        self._note_alignments(now_ns)
-        self._compare(cameras, lidars)
+        self._note_agreement(now_ns)
+        stamps = {name: entry.stamp_ns for name, entry in due.entries.items()}
+        for lidar in lidars[:1]:
+            self._compare(cameras, lidar, stamps, now_ns)
 
         # Believe: what is plainly broken has no say while another sensor works.
         seeing = [camera.source for camera in cameras] + [lidar.source for lidar in lidars]
@@ -380,7 +387,6 @@ class Pipeline:
         lidars = [lidar for lidar in lidars if lidar.source in believed]
 
         # Fuse: objects in base_link at the tick, then with ids and velocities.
-        stamps = {name: entry.stamp_ns for name, entry in due.entries.items()}
         detections = self._detect(cameras, lidars, stamps, weight)
         odom_from_base = self._motion.odom_from_base(tick_ns)
         with self._stopwatch.measure("track"):
@@ -412,35 +418,36 @@ class Pipeline:
             by_deadline=due.by_deadline,
         )
 
-    def _compare(self, cameras: list[CameraFeature], lidars: list[LidarFeature]) -> None:
-        """Begins to find out how well each camera agrees with the first lidar."""
-        for camera in cameras if lidars else ():
-            work = partial(self._agreement, camera, lidars[0])
-            agreed = self._scheduler.submit(work)
-            self._alignments.append((camera.source, lidars[0].source, agreed))
-
-    def _agreement(self, camera: CameraFeature, lidar: LidarFeature) -> float | None:
-        with self._stopwatch.measure("compare"):
-            return agreement(camera, lidar)
-
-    def _note_alignments(self, now_ns: int) -> None:
-        for camera, lidar, pending in self._alignments:
+    def _note_agreement(self, now_ns: int) -> None:
+        for camera, pending in self._comparisons.take().items():
             try:
                 value = pending.result()
             except Exception as error:  # noqa: BLE001 - one sensor's failure must not stop the others
                 self._failed(camera, "comparison_failed", error)
                 continue
             if value is not None:
-                self._gate.note_alignment(camera, lidar, value, now_ns)
-        self._alignments = []
+                self._gate.note_alignment(camera, value, now_ns)
+
+    def _compare(
+        self, cameras: list[CameraFeature], lidar: LidarFeature, stamps_ns: Mapping[str, int],
+        now_ns: int,
+    ) -> None:  # fmt: skip
+        """Begins to find out how well each camera agrees with a lidar."""
+        for camera in cameras:
+            pair_ns = stamps_ns[camera.source], stamps_ns[lidar.source]
+            # Without odometry nobody knows how the robot turned between the two.
+            placed = all(self._motion.odom_from_base(stamp_ns) is not None for stamp_ns in pair_ns)
+            known = placed or abs(pair_ns[0] - pair_ns[1]) <= SAME_INSTANT_NS
+            if known and self._gate.is_comparable(camera.source, lidar.source, now_ns):
+                self._comparisons.begin(camera, lidar)
 
     def _feature_of(self, name: str, evidence: Evidence) -> Feature | None:
         """The encoded sample; encoded now if nobody did before; None if that failed."""
         if self._detector is None:
             return None
         try:
-            pending = evidence.feature or self._scheduler.submit(evidence.encode)
-            return pending.result()
+            assert evidence.feature is not None
+            return evidence.feature.result()
         except Exception as error:  # noqa: BLE001 - one sensor's failure must not stop the others
             self._failed(name, "encoder_failed", error)
             return None

@@ -10,11 +10,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class Pending(Protocol[T]):  # type: ignore[misc]
@@ -86,6 +87,15 @@ class Stopwatch:
         finally:
             durations = self._durations.setdefault(stage, deque(maxlen=self._keep))
             durations.append(self._clock_ns() - began)
+
+    def timed(self, stage: str, work: Callable[P, T]) -> Callable[P, T]:
+        """The same work, timed whenever it is done."""
+
+        def run(*args: P.args, **kwargs: P.kwargs) -> T:
+            with self.measure(stage):
+                return work(*args, **kwargs)
+
+        return run
 
     def summary(self) -> Mapping[str, Mapping[str, float]]:
         """For each stage: count, and median and 99th percentile in milliseconds."""

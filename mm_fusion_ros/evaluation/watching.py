@@ -58,5 +58,6 @@ def watched(
                 gate.note_epistemic(name, epistemic[late][name])
         for lidar in [name for name, kind in modalities.items() if kind == LIDAR][:1]:
             for camera, value in agreement[late].items():
-                gate.note_alignment(camera, lidar, value, stamp_ns)
+                if gate.is_comparable(camera, lidar, stamp_ns):
+                    gate.note_alignment(camera, value, stamp_ns)
     return gate, stamp_ns

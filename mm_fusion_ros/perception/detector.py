@@ -12,7 +12,7 @@ from mm_fusion_ros.config import PerceptionConfig
 from mm_fusion_ros.geometry import apply
 from mm_fusion_ros.inference.backend import Backend
 from mm_fusion_ros.inference.backends import BACKENDS
-from mm_fusion_ros.inference.model_folder import ModelFolder
+from mm_fusion_ros.inference.model_folder import ModelError, ModelFolder
 from mm_fusion_ros.outputs import CLASSES, COLOURS, UNKNOWN_COLOUR, FusedObject
 from mm_fusion_ros.perception import maps
 from mm_fusion_ros.perception.decode import (
@@ -35,6 +35,14 @@ from mm_fusion_ros.sensors.camera import PreparedImage
 from mm_fusion_ros.sensors.lidar import PreparedScan
 
 GRAPHS = ("camera_encoder", "camera_grid", "lidar_encoder", "fusion", "regions")
+NEEDED: Mapping[str, set[str]] = {
+    "camera_encoder": {"image", "rays", "features", "unfamiliar"},
+    "camera_grid": {"features", "pixel", "log_depth", "valid", "grid", "answer"},
+    "lidar_encoder": {"raster", "grid", "answer", "unfamiliar"},
+    "fusion": {"camera", "lidar", "trust", "output", "share"},
+    "regions": {"crops", "about", "classes", "colours"},
+}
+"""Inputs and outputs that every model has."""
 FIRST_LOOK = 0.3
 """What the grid gives less than this part of the wanted probability, no image can mend."""
 LEAST_TRUST = 0.01
@@ -147,7 +155,7 @@ class Detector:
     """The shipped network: one backend for each of its graphs.
 
     Raises:
-        ModelError: the folder's manifest does not name a graph.
+        ModelError: the folder's manifest does not name a graph, or a graph is of another version.
         BackendError: a graph cannot be loaded.
     """
 
@@ -158,6 +166,12 @@ class Detector:
         for name in GRAPHS:
             graph = kind(folder.path(f"{name}.onnx"), config.threads)
             graph.activate()
+            missing = NEEDED[name] - graph.inputs.keys() - graph.outputs.keys()
+            if missing:
+                raise ModelError(
+                    f"{folder.root}: {name}.onnx has no {', '.join(sorted(missing))}: it was "
+                    "exported by another version of this package; export the model again"
+                )
             self._graphs[name] = graph
         self._calibration = {
             subset: Calibration.from_dict(folder.manifest.calibration.get(subset, {}))
@@ -185,7 +199,12 @@ class Detector:
         result = self._graphs["camera_encoder"].infer(
             {"image": image.image[None], "rays": rays[None]}
         )
-        epistemic = self._familiar["camera"].epistemic(result["unfamiliar"])
+        # Where there is no picture, nothing is familiar.
+        unfamiliar = result["unfamiliar"][0, 0]
+        edge = height // len(unfamiliar)
+        x0, y0, x1, y1 = image.valid
+        picture = unfamiliar[-(-y0 // edge) : y1 // edge, -(-x0 // edge) : x1 // edge]
+        epistemic = self._familiar["camera"].epistemic(picture)
         return CameraFeature(source, result["features"], image, epistemic)
 
     def encode_lidar(self, scan: PreparedScan, source: str = "lidar") -> LidarFeature:
@@ -209,6 +228,8 @@ class Detector:
             placed: what `place` made of the same cameras; None makes it now.
             trust: how far each source is believed, 0..1; fully where nothing is said.
         """
+        # A scan that met nothing says nothing.
+        lidars = [lidar for lidar in lidars if len(lidar.scan.points)]
         if not cameras and not lidars:
             return NOTHING
         sources = [camera.source for camera in cameras] + [lidar.source for lidar in lidars]

@@ -82,13 +82,16 @@ def alignment(
 
     Returns:
         standard deviations by which the score as mounted exceeds the mean over all shifts within
-        `REACH`; about 0 for a mounting that is nowhere near. None where too little jumps.
+        `REACH`; about 0 for a mounting that is nowhere near. None where too little jumps, or the
+        image has no edges.
     """
     near = points[jumps(points - viewpoint)]
     pixels, depth = project(apply(inverse(base_from_camera), near), intrinsics)
     pixels = pixels[depth > NEAREST_M]
     strength = edges(image)
     height, width = strength.shape
+    if height <= 2 * REACH[0] or width <= 2 * REACH[1]:
+        return None
     place = np.floor((pixels + 0.5) / SHRINK).astype(np.int64)
     down, side = REACH
     inside = (place >= (side, down)).all(axis=1)
@@ -100,4 +103,6 @@ def alignment(
     marks[place[:, 1] - down, place[:, 0] - side] = 1.0
     scores = cv2.matchTemplate(strength, marks, cv2.TM_CCORR)
     spread = float(scores.std())
-    return float((scores[down, side] - scores.mean()) / max(spread, 1e-6))
+    if spread < 1e-3:
+        return None
+    return float((scores[down, side] - scores.mean()) / spread)

@@ -54,8 +54,8 @@ class Gate:
         """Takes note of how unfamiliar a source's encoded sample is, 0 and up."""
         self._monitors[source].note_epistemic(value)
 
-    def note_alignment(self, camera: str, lidar: str, value: float, now_ns: int) -> None:
-        """Takes note of how well a camera and a lidar agree; see `alignment.alignment`.
+    def is_comparable(self, camera: str, lidar: str, now_ns: int) -> bool:
+        """Whether it would tell anything how well the newest samples of these two agree.
 
         Where either is in doubt for another reason, that reason is enough: dark images have no
         edges, and where the lidar itself leans it is not the camera that is to blame.
@@ -66,8 +66,11 @@ class Gate:
             for reason, factor in self._monitors[name].factors(now_ns).items()
             if name == lidar or reason is not Reason.MISALIGNED
         ]
-        if min(others) >= REASON_BELOW:
-            self._monitors[camera].note_alignment(value)
+        return min(others) >= REASON_BELOW and not self._monitors[lidar].leans
+
+    def note_alignment(self, camera: str, value: float, now_ns: int) -> None:
+        """Takes note of how well a camera agrees with a lidar; see `alignment.alignment`."""
+        self._monitors[camera].note_alignment(value, now_ns)
 
     def trust(self, source: str, now_ns: int) -> float:
         """What the source's own monitors say, 0..1."""

@@ -51,6 +51,9 @@ WORST_TILT = 3.0
 LEAST_ALIGNMENT, GOOD_ALIGNMENT = 1.0, 3.0
 # Weight of the newest agreement.
 ALIGNMENT_STEP = 0.5
+ALIGNMENT_LASTS_NS = 5_000_000_000
+# Weight of the newest tilt: braking and bumps are no wrong mounting.
+TILT_STEP = 0.3
 # A scan with less than this part of its usual points or coverage loses trust.
 USUAL_POINTS = 0.5
 USUAL_COVERAGE = 0.8
@@ -149,6 +152,8 @@ class SourceMonitor:
         self._equal = 1  # samples in a row with the same content, the newest among them
         self._usual: dict[str, float] = {}
         self._alignment: float | None = None
+        self._aligned_ns = 0
+        self._tilt: float | None = None
         self._epistemic: float | None = None
         self._health = 1.0  # exponential mean of accepted (1) and rejected (0)
 
@@ -161,6 +166,11 @@ class SourceMonitor:
     def epistemic(self) -> float | None:
         """How unfamiliar the newest encoded sample is, 0 (as in training) and up."""
         return self._epistemic
+
+    @property
+    def leans(self) -> bool:
+        """Whether the newest scan sees the ground tilted, even if it was not so before."""
+        return self.quality.get("tilt", 0.0) > self._limits.tilted_rad
 
     @property
     def rate_hz(self) -> float | None:
@@ -182,6 +192,9 @@ class SourceMonitor:
                 return
             self._note_interval(stamp_ns - self._newest_ns)
             self._note_content(quality, moving)
+        if "tilt" in quality:
+            now = quality["tilt"]
+            self._tilt = now if self._tilt is None else self._tilt + TILT_STEP * (now - self._tilt)
         self.quality = quality
         self._newest_ns = stamp_ns
         self._note_usual()
@@ -190,13 +203,15 @@ class SourceMonitor:
         """Takes note of how unfamiliar an encoded sample is; see `Familiar`."""
         self._epistemic = value
 
-    def note_alignment(self, value: float) -> None:
+    def note_alignment(self, value: float, now_ns: int) -> None:
         """Takes note of how well a camera's edges lie where the lidar's depth jumps.
 
         Args:
             value: in standard deviations, see `alignment.alignment`.
+            now_ns: when [ns]; without any news it is forgotten after `ALIGNMENT_LASTS_NS`.
         """
         before = self._alignment
+        self._aligned_ns = now_ns
         self._alignment = value if before is None else before + ALIGNMENT_STEP * (value - before)
         usual = self._usual.setdefault("alignment", value)
         weight = REFERENCE_RISES if value > usual else REFERENCE_FALLS
@@ -217,14 +232,15 @@ class SourceMonitor:
             Reason.FROZEN: 0.0 if self._equal >= FROZEN_SAMPLES else 1.0,
         }
         if self._modality in FACTORS:
-            for reason, factor in FACTORS[self._modality](self.quality, self._limits).items():
+            figures = self.quality if self._tilt is None else {**self.quality, "tilt": self._tilt}
+            for reason, factor in FACTORS[self._modality](figures, self._limits).items():
                 result[reason] = min(factor, result.get(reason, 1.0))
         if self._epistemic is not None:
             limit = self._limits.unfamiliar
             result[Reason.OUT_OF_DISTRIBUTION] = rising(
                 self._epistemic, WORST_UNFAMILIAR * limit, limit
             )
-        if self._alignment is not None:
+        if self._alignment is not None and now_ns - self._aligned_ns < ALIGNMENT_LASTS_NS:
             usual = min(max(self._usual["alignment"], LEAST_ALIGNMENT), GOOD_ALIGNMENT)
             result[Reason.MISALIGNED] = rising(
                 self._alignment, 0.0, self._limits.misaligned * usual

@@ -106,6 +106,7 @@ class BagSource:
         self._source_of: dict[str, str] = {}
         self._camera_of_info: dict[str, str] = {}
         self._infos: dict[str, Any] = {}
+        self._first_infos: dict[str, Any] = {}
         self._remarks: list[str] = []
 
     def __enter__(self) -> BagSource:
@@ -176,6 +177,8 @@ class BagSource:
             BagError: the bag is damaged further on.
         """
         reader = self._reader()
+        # Each pass begins with what was known before the first message.
+        self._infos = dict(self._first_infos)
         wanted = [*self._converters, *self._camera_of_info]
         for connection, log_ns, data in reader.messages(wanted):
             camera = self._camera_of_info.get(connection.topic)
@@ -322,6 +325,6 @@ class BagSource:
                 f"--topic {choice.source}_info=/..."
             )
             return False
-        self._infos[choice.source] = first[1]
+        self._infos[choice.source] = self._first_infos[choice.source] = first[1]
         self._camera_of_info[choice.info_topic] = choice.source
         return True

@@ -150,8 +150,7 @@ def scorecard(clean: Ledger, struck: Ledger, injections: Sequence[Injection]) ->
         clean, struck: without and with the faults.
         injections: the faults.
     """
-    both = [key for key in clean.lines if key in struck.lines]
-    pairs = [(clean.lines[key], struck.lines[key]) for key in both]
+    pairs = paired(clean, struck)
     during = [pair for pair in pairs if _is_struck(pair[0].elapsed_s, injections)]
     apart = [pair for pair in pairs if not _is_struck(pair[0].elapsed_s, injections)]
     drift = [
@@ -171,8 +170,28 @@ def scorecard(clean: Ledger, struck: Ledger, injections: Sequence[Injection]) ->
         ),
         go=tuple(np.mean(go, axis=0).tolist()) if go else (0.0, 0.0),
         drift_m=(float(np.mean(drift)), float(np.max(drift))) if drift else None,
-        silent=len(clean.lines) - len(both),
+        silent=len(clean.lines) - len(pairs),
     )
+
+
+def paired(clean: Ledger, struck: Ledger) -> list[tuple[Line, Line]]:
+    """The answers of the same instants: without the anchor, stamps are predicted and differ."""
+    pairs = []
+    for loop in clean.began_s:
+        rows = sorted(key for key in clean.lines if key[0] == loop)
+        others = sorted(key for key in struck.lines if key[0] == loop)
+        stamps = np.array([stamp for _, stamp in others], np.int64)
+        gaps = np.diff([stamp for _, stamp in rows])
+        reach = float(np.median(gaps)) / 2.0 if len(gaps) else 0.0
+        taken: set[int] = set()
+        for key in rows:
+            if not len(stamps):
+                break
+            nearest = int(np.argmin(np.abs(stamps - key[1])))
+            if nearest not in taken and abs(int(stamps[nearest]) - key[1]) <= reach:
+                taken.add(nearest)
+                pairs.append((clean.lines[key], struck.lines[others[nearest]]))
+    return pairs
 
 
 def _is_struck(elapsed_s: float, injections: Sequence[Injection]) -> bool:
@@ -221,8 +240,8 @@ def noticed(pairs: Sequence[tuple[Line, Line]], source: str, injection: Injectio
     within = [row for row in rows if injection.start_s <= row[0] < injection.end_s]
     after = [row for row in rows if row[0] >= injection.end_s]
     mean = np.mean([row[1:] for row in within], axis=0) if within else (np.nan, np.nan)
-    low = [row[0] for row in within if row[2] <= HALF * row[1]]
-    back = [row[0] for row in after if row[2] > HALF * row[1]]
+    low = [row[0] for row in within if row[2] <= HALF * row[1] and row[1] > 0.0]
+    back = [row[0] for row in after if row[2] > HALF * row[1]] if low else []
     began_s = max(injection.start_s, rows[0][0]) if rows else injection.start_s
     return Noticed(
         source, float(mean[0]), float(mean[1]),

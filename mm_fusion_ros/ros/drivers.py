@@ -76,7 +76,8 @@ def cloud(scan: LidarScan, elevation_deg: Float | None = None) -> PointCloud2:
             PointField(name=name, offset=offset, datatype=datatype, count=1)
             for name, _, datatype, offset in LAYOUT
         ],
-        is_bigendian=False, point_step=POINT.itemsize, row_step=points.nbytes, is_dense=True,
+        is_bigendian=False, point_step=POINT.itemsize, row_step=points.nbytes,
+        is_dense=bool(np.isfinite(scan.points[:, :3]).all()),
     )  # fmt: skip
     message.data = array.array("B", points.tobytes())
     return message

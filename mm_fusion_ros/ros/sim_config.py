@@ -44,6 +44,14 @@ def injector_of(config: SimConfig) -> Injector:
         ConfigError: a fault that there is not.
     """
     try:
-        return Injector([parse(text, SOURCES) for text in config.faults.split()], config.seed)
+        faults = [parse(text, SOURCES) for text in config.faults.split()]
     except FaultError as error:
         raise ConfigError(f"faults: {error}") from error
+    measured = {*SOURCES, *(modality.value for modality in SOURCES.values())}
+    for fault in faults:
+        if fault.target not in measured:
+            raise ConfigError(
+                f"faults: fault {str(fault)!r}: the simulator has no {fault.target}; it has "
+                f"{', '.join(SOURCES)}"
+            )
+    return Injector(faults, config.seed)

@@ -63,11 +63,35 @@ def test_a_mounting_that_is_off_agrees_less(scenes: list) -> None:
     assert (right > wrong).mean() > 0.8
 
 
-def test_too_few_jumps_tell_nothing() -> None:
-    image = np.zeros((288, 384, 3), np.uint8)
-    points = np.zeros((LEAST_JUMPS - 1, 3))
+def test_too_few_jumps_tell_nothing_and_neither_does_an_image_without_edges() -> None:
     intrinsics = np.array([[190.0, 0.0, 191.5], [0.0, 190.0, 143.5], [0.0, 0.0, 1.0]])
+    # A picket fence ahead: each second point is near, every 0.5 degrees.
+    angle = np.radians(np.arange(-30.0, 30.0, 0.5))
+    distance = np.where(np.arange(len(angle)) % 2, 5.0, 9.0)
+    points = np.column_stack(
+        [distance * np.sin(angle), np.zeros(len(angle)), distance * np.cos(angle)]
+    )
+    image = np.zeros((288, 384, 3), np.uint8)
     assert alignment(image, intrinsics, np.eye(4), points, np.zeros(3)) is None
+    blocks = np.random.default_rng(0).integers(0, 255, (18, 24, 1), dtype=np.uint8)
+    image[:] = np.kron(blocks, np.ones((16, 16, 1), np.uint8))
+    assert alignment(image, intrinsics, np.eye(4), points, np.zeros(3)) is not None
+    few = points[: 2 * LEAST_JUMPS - 2]
+    assert 0 < jumps(few).sum() < LEAST_JUMPS
+    assert alignment(image, intrinsics, np.eye(4), few, np.zeros(3)) is None
+
+
+def test_what_was_long_ago_is_forgotten() -> None:
+    watched = Drive()
+    watched.go_on([3.5] * 5 + [0.2] * 5)
+    assert watched.verdict("front")[1] is Reason.MISALIGNED
+    # An open field in which nothing can be compared.
+    for _ in range(60):
+        watched.now_ns += 100 * MS
+        for name in ("front", "top"):
+            fresh = {"brightness": 0.5, "checksum": float(watched.now_ns)}
+            watched.gate.observe(name, watched.now_ns, fresh, True)
+    assert watched.verdict("front") == (1.0, Reason.OK)
 
 
 class Drive:
@@ -85,7 +109,8 @@ class Drive:
             fresh = {"checksum": float(self.now_ns)}
             self.gate.observe("front", self.now_ns, {"brightness": brightness, **fresh}, True)
             self.gate.observe("top", self.now_ns, {"tilt": tilt, **fresh}, True)
-            self.gate.note_alignment("front", "top", value, self.now_ns)
+            if self.gate.is_comparable("front", "top", self.now_ns):
+                self.gate.note_alignment("front", value, self.now_ns)
 
     def verdict(self, name: str) -> tuple[float, Reason]:
         return self.gate._monitors[name].judge(self.now_ns)
@@ -116,7 +141,7 @@ def test_a_dark_camera_or_a_leaning_lidar_is_not_a_misaligned_camera() -> None:
     assert watched.verdict("front")[1] is Reason.DARK
     watched = Drive()
     watched.go_on([3.5] * 5)
-    watched.go_on([0.0] * 5, tilt=0.06)
+    watched.go_on([0.0] * 9, tilt=0.08)
     assert watched.verdict("front") == (1.0, Reason.OK)
     trust, reason = watched.verdict("top")
     assert trust < 0.6 and reason is Reason.MISALIGNED

@@ -25,7 +25,8 @@ def line(second: float, *objects: Found, trust: float = 1.0, go: bool = True) ->
 
 def ledger(lines: list[Line]) -> Ledger:
     kinds = {"camera": Modality.CAMERA, "lidar": Modality.LIDAR}
-    return Ledger({(0, index): each for index, each in enumerate(lines)}, {}, kinds)
+    stamped = {(0, round(each.elapsed_s * 1e9)): each for each in lines}
+    return Ledger(stamped, {0: 0.0}, kinds)
 
 
 def test_what_was_sure_is_found_again_or_not_and_nothing_may_be_made_up() -> None:
@@ -73,6 +74,25 @@ def test_ticks_without_an_answer_are_told() -> None:
     assert "3 ticks of the clean replay" in text
     assert "never" in text  # the fog was not noticed
     assert "100 %" in text
+
+
+def test_answers_by_deadline_are_held_against_the_nearest_clean_one() -> None:
+    clean = ledger([line(0.1 * k, CAR) for k in range(10)])
+    struck = ledger([line(0.1 * k + 0.013 * (k % 3), CAR) for k in range(10)])
+    card = scorecard(clean, struck, [parse("lidar.absent")])
+    assert card.silent == 0 and card.during.ticks == 10
+    # One answer stands for one instant only.
+    sparse = ledger([line(0.2 * k, CAR) for k in range(5)])
+    assert scorecard(clean, sparse, [parse("lidar.absent")]).silent == 5
+
+
+def test_what_was_never_noticed_is_never_back() -> None:
+    clean = ledger([line(0.1 * k, CAR) for k in range(30)])
+    ((_, seen),) = scorecard(clean, clean, [parse("camera.fog@1s-2s")]).noticed
+    assert seen.notice_s is None and seen.recovery_s is None
+    untrusted = ledger([line(0.1 * k, CAR, trust=0.0) for k in range(30)])
+    ((_, seen),) = scorecard(untrusted, untrusted, [parse("camera.fog@1s-2s")]).noticed
+    assert seen.notice_s is None
 
 
 def test_nothing_in_common_is_said_without_a_figure() -> None:

@@ -32,7 +32,9 @@ def test_without_faults_samples_come_as_they_are() -> None:
     assert injector_of(SimConfig())(sample, S) == [sample]
 
 
-@pytest.mark.parametrize("faults", ["camera.gone", "radar.black", "camera.fog:9", "nonsense"])
+@pytest.mark.parametrize(
+    "faults", ["camera.gone", "radar.black", "camera.fog:9", "nonsense", "imu.absent"]
+)
 def test_a_fault_that_there_is_not_is_refused_by_name(faults: str) -> None:
     with pytest.raises(ConfigError, match="faults: fault"):
         injector_of(SimConfig(faults=faults))
