@@ -1,4 +1,4 @@
-"""What each sensor's own figures say about it: cheap, one monitor a source, no network involved.
+"""What each sensor's figures say about it: cheap, one monitor a source.
 
 Each check gives a factor between 0 and 1; trust is their product, and the reason is the smallest.
 A figure that was not given says nothing; one that is not a number says the worst.

@@ -59,7 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--fault", action="append", default=[], metavar="FAULT", dest="faults",
-        help="make samples worse, as camera.fog:3@10s-20s: a source or modality, the fault, its "
+        help="make samples worse (the bag is then replayed twice, without first, for the "
+        "scorecard), as camera.fog:3@10s-20s: a source or modality, the fault, its "
         "severity 1 to 5, and from when to when; repeatable",
     )  # fmt: skip
     parser.add_argument(

@@ -273,7 +273,8 @@ class SceneDataset(Dataset[Item]):
         if self.faults is None:
             return prepare(scene, self.needs, rng)
         share = self.faults.share * min(1.0, place / max(self.faults.ramp, 1))
-        return prepare(scene, self.needs, rng, strike(scene, share, rng))
+        looked_at = self.needs.images or self.needs.regions, self.needs.raster
+        return prepare(scene, self.needs, rng, strike(scene, share, rng, looked_at))
 
 
 @dataclass

@@ -32,7 +32,7 @@ LIDAR_KINDS: Sequence[type[Fault[Any]]] = (
     lidar.Rain, lidar.Extrinsics,
 )  # fmt: skip
 WHO = ((True, False), (False, True), (True, True))
-"""Whether cameras and lidar are struck."""
+"""Whether cameras and lidar are struck, where both are looked at."""
 WHO_SHARES = (0.4, 0.4, 0.2)
 LEAST_TRUST = 0.01
 """What is there is never believed less; a trust of 0 means that it is missing."""
@@ -63,17 +63,25 @@ class Struck:
         return cls(scene, np.ones(len(scene.images), np.float32), 1.0)
 
 
-def strike(scene: Scene, share: float, rng: np.random.Generator) -> Struck:
+def strike(
+    scene: Scene,
+    share: float,
+    rng: np.random.Generator,
+    looked_at: tuple[bool, bool] = (True, True),
+) -> Struck:
     """Lets faults strike.
 
     Args:
         scene: clean.
         share: probability that any fault strikes.
         rng: draws who is struck, by what and how badly.
+        looked_at: whether anybody looks at the cameras and at the lidar; only those are struck.
     """
-    cameras, scanner = (
-        WHO[rng.choice(len(WHO), p=WHO_SHARES)] if rng.random() < share else (False, False)
-    )
+    cameras = scanner = False
+    if rng.random() < share:
+        both = WHO[rng.choice(len(WHO), p=WHO_SHARES)]
+        cameras, scanner = both if all(looked_at) else looked_at
+    all_cameras = rng.random() < 0.5
     by_camera = _drawn(CAMERA_KINDS, rng) if cameras else None
     by_lidar = _drawn(LIDAR_KINDS, rng) if scanner else None
     intake = CameraIntake(CameraConfig())
@@ -86,13 +94,13 @@ def strike(scene: Scene, share: float, rng: np.random.Generator) -> Struck:
         clean = intake.accept(frame)[1]
         # Half of the time all cameras have it, which share weather and light.
         quality = clean
-        if by_camera is not None and (row == 0 or by_camera.severity % 2):
+        if by_camera is not None and (row == 0 or all_cameras):
             frame = by_camera.apply(frame)[0]
             quality = intake.accept(frame)[1]
         images.append(frame.image)
         mountings.append(frame.base_from_camera)
         trusts.append(trust_of(Modality.CAMERA, clean, quality))
-    points, trust_lidar = _struck_points(scene, by_lidar)
+    points, trust_lidar = _struck_points(scene, by_lidar) if looked_at[1] else (scene.points, 1.0)
     return Struck(
         replace(
             scene,

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from scenes import made_up
 
 from mm_fusion_ros.faults import held_out, injection
-from mm_fusion_ros.faults.camera import Black, Dark
 from mm_fusion_ros.faults.fault import Fault
 from mm_fusion_ros.geometry import apply, inverse
 from mm_fusion_ros.samples import Modality
-from mm_fusion_ros.training import struck
-from mm_fusion_ros.training.dataset import EVERYTHING, PLAIN, Augmentation, augment, prepare
+from mm_fusion_ros.training import cache, struck
+from mm_fusion_ros.training.dataset import (
+    EVERYTHING,
+    PLAIN,
+    Augmentation,
+    Faults,
+    Needs,
+    SceneDataset,
+    augment,
+    prepare,
+)
 from mm_fusion_ros.training.struck import CAMERA_KINDS, LIDAR_KINDS, Struck, strike
 
 
@@ -93,13 +103,42 @@ def test_turning_and_mirroring_move_the_lidar_with_its_points() -> None:
     assert seen == {True, False}
 
 
-def test_every_kind_strikes_a_training_scene() -> None:
+@pytest.mark.parametrize("kind", [*CAMERA_KINDS, *LIDAR_KINDS])
+def test_every_kind_strikes_a_training_scene(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Fault[Any]]
+) -> None:
+    is_camera = kind in CAMERA_KINDS
+    only(monkeypatch, kind.__name__, (is_camera, not is_camera))
     scene = augment(made_up(4, cameras=1), PLAIN, np.random.default_rng(0))
-    for kind in (*CAMERA_KINDS, *LIDAR_KINDS):
-        assert issubclass(kind, Fault)
-    worse = [strike(scene, 1.0, np.random.default_rng(seed)) for seed in range(60)]
-    assert all(np.isfinite(each.scene.points).all() for each in worse)
-    assert all(0.0 < each.trust_lidar <= 1.0 for each in worse)
-    assert any(each.trust_lidar == struck.LEAST_TRUST for each in worse)
+    clean = strike(scene, 0.0, np.random.default_rng(0))
+    worse = strike(scene, 1.0, np.random.default_rng(0))
+    names = ("images", "base_from_camera") if is_camera else ("points",)
+    assert any(
+        not np.array_equal(getattr(worse.scene, name), getattr(clean.scene, name)) for name in names
+    )
+    assert np.isfinite(worse.scene.points).all()
     assert Struck.untouched(scene).trust_camera.tolist() == [1.0]
-    assert {Black, Dark} <= set(CAMERA_KINDS)
+    assert 0.0 < worse.trust_lidar <= 1.0 and 0.0 < worse.trust_camera.min() <= 1.0
+
+
+def test_only_what_is_looked_at_is_struck() -> None:
+    scene = made_up(5, cameras=1)
+    for seed in range(20):
+        worse = strike(scene, 1.0, np.random.default_rng(seed), (True, False))
+        assert np.array_equal(worse.scene.points, scene.points) and worse.trust_lidar == 1.0
+        worse = strike(scene, 1.0, np.random.default_rng(seed), (False, True))
+        assert np.array_equal(worse.scene.images, scene.images)
+        assert np.array_equal(worse.scene.base_from_camera, scene.base_from_camera)
+
+
+def test_more_and_more_samples_are_struck(tmp_path: Path) -> None:
+    cache.save(made_up(0, cameras=1), cache.path_of(tmp_path, 0))
+    needs = Needs(grid=False, raster=False, subsets=())
+    dataset = SceneDataset(tmp_path, [0], PLAIN, needs=needs, faults=Faults(0.8, ramp=200))
+    clean = SceneDataset(tmp_path, [0], PLAIN, needs=needs)[0].images
+
+    def struck_in(places: range) -> int:
+        items = [dataset[(place, place)] for place in places]
+        return sum(not np.array_equal(item.images, clean) for item in items)
+
+    assert struck_in(range(20)) < 6 < struck_in(range(200, 220))
