@@ -26,12 +26,12 @@ class Placer:
 
     def __call__(self, cameras: Sequence[CameraFeature]) -> PlacedCameras:
         self.asked.append([camera.source for camera in cameras])
-        return PlacedCameras({}, EMPTY, EMPTY, EMPTY)
+        return PlacedCameras({}, EMPTY, EMPTY)
 
 
 def feature(source: str, tick_from_base: Float | None = None) -> CameraFeature:
     pose = np.eye(4) if tick_from_base is None else tick_from_base
-    return CameraFeature(source, EMPTY, IMAGE, pose)
+    return CameraFeature(source, EMPTY, IMAGE, tick_from_base=pose)
 
 
 def offer(ahead: LiftAhead, source: str, stamp_ns: int, pose: Float | None = None) -> None:
@@ -111,7 +111,7 @@ def test_what_went_wrong_while_lifting_is_raised_when_it_is_taken() -> None:
     def fails() -> CameraFeature:
         raise RuntimeError("out of memory")
 
-    ahead = LiftAhead(Inline(), lambda cameras: PlacedCameras({}, EMPTY, EMPTY, EMPTY))
+    ahead = LiftAhead(Inline(), lambda cameras: PlacedCameras({}, EMPTY, EMPTY))
     ahead.take([feature("left")], {"left": 0})
     ahead.offer("left", 5, Inline().submit(fails), np.eye(4))
     with pytest.raises(RuntimeError, match="out of memory"):
