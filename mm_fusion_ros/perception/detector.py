@@ -309,6 +309,7 @@ class Detector:
                     {"crops": regions.crops, "about": regions.about}
                 )
                 said.classes[regions.rows] = np.exp(judged["classes"].astype(np.float64))
+                said.in_view[regions.rows] = True
                 said.colours[regions.rows] = np.exp(judged["colours"].astype(np.float64))
         return looks
 

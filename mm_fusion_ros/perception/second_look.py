@@ -19,6 +19,8 @@ from mm_fusion_ros.perception.decode import Calibration
 from mm_fusion_ros.samples import Float
 
 SMALLEST = 1e-4
+SURE = 1e-3
+"""An image is never surer than this that it shows an object, or none."""
 LARGEST_PROBABILITY = 0.999
 LEAST_VARIANCE = 0.05
 """Of a class that is certain; keeps one sure voice from outweighing all others for ever."""
@@ -32,17 +34,20 @@ class Looks:
     Attributes:
         classes: (n, classes + 1) probabilities, the last of "none of these".
         colours: (n, colours) probabilities.
+        in_view: (n,) whether the image reaches where the object is.
     """
 
     classes: Float
     colours: Float
+    in_view: NDArray[np.bool_]
 
     @classmethod
     def blind(cls, count: int) -> Looks:
         """Those of an image that shows none of the objects."""
         classes = np.zeros((count, len(CLASSES) + 1))
         classes[:, -1] = 1.0
-        return cls(classes, np.full((count, len(COLOURS)), 1.0 / len(COLOURS)))
+        colours = np.full((count, len(COLOURS)), 1.0 / len(COLOURS))
+        return cls(classes, colours, np.zeros(count, bool))
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +111,21 @@ def colour_evidence(looks: Looks, calibration: Calibration) -> Float:
     return evidence(looks.colours * (1.0 - none)[:, None], none, calibration.colour_prior)
 
 
+def exists_evidence(looks: Looks) -> Float:
+    """(n,) log-odds of one image that it shows any object there; 0 out of its view."""
+    none = np.clip(looks.classes[:, -1], SURE, 1.0 - SURE)
+    result: Float = np.where(looks.in_view, np.log((1.0 - none) / none), 0.0)
+    return result
+
+
+def exists_parts(total: Float) -> Float:
+    """(n, 2) what speaks for an object and what against, of (n,) log-odds of all images.
+
+    They are weighed apart: an image that shows nothing may also show what stands before it.
+    """
+    return np.column_stack([np.maximum(total, 0.0), np.minimum(total, 0.0)])
+
+
 def on_grid(class_logits: NDArray[np.float32], calibration: Calibration) -> tuple[Float, Float]:
     """(n,) how probable the grid makes objects of any class, (n, classes) which they would be."""
     z = calibration.class_scale * class_logits.astype(np.float64) + calibration.class_bias
@@ -154,12 +174,16 @@ def judge(
     by_image = _total(voices.values(), (count, len(CLASSES)))
     kind, logit = combined(class_logits, by_image, calibration)
 
+    there = _total((weight[n] * exists_evidence(each) for n, each in looks.items()), (count,))
+    logit = calibration.final_scale * logit + calibration.final_bias
+    logit = logit + exists_parts(there) @ np.asarray(calibration.exists_weights)
+
     seen = [weight[n] * colour_evidence(each, calibration) for n, each in looks.items()]
     colours = softmax(calibration.colour_scale * _total(seen, (count, len(COLOURS))))
     clear = colours.max(axis=1) >= calibration.unknown_below
     return Judgement(
         kind=kind,
-        probability=sigmoid(calibration.final_scale * logit + calibration.final_bias),
+        probability=sigmoid(logit),
         colour=np.where(clear, colours.argmax(axis=1), NO_COLOUR),
         colour_probability=np.where(clear, colours.max(axis=1), 0.0),
         shares=_shares(class_logits, voices, calibration),

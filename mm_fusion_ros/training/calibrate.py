@@ -24,6 +24,8 @@ from mm_fusion_ros.perception.second_look import (
     class_evidence,
     colour_evidence,
     combined,
+    exists_evidence,
+    exists_parts,
     judge,
     on_grid,
 )
@@ -59,13 +61,20 @@ class Case:
     asked: NDArray[np.bool_]
 
     def by_images(self, calibration: Calibration) -> tuple[Float, Float]:
-        """Evidence of all images together, (n, classes) and (n, colours)."""
+        """Evidence of all images together on what is there, (n, classes) and (n, colours)."""
         classes = np.zeros((len(self.found), len(CLASSES)))
         colours = np.zeros((len(self.found), len(COLOURS)))
         for looks in self.looks.values():
             classes += class_evidence(looks, calibration)
             colours += colour_evidence(looks, calibration)
         return classes, colours
+
+    def exists(self) -> Float:
+        """(n, 2), `exists_parts` of all images together."""
+        total = np.zeros(len(self.found))
+        for looks in self.looks.values():
+            total += exists_evidence(looks)
+        return exists_parts(total)
 
 
 def prepare(seed: int, protocol: Protocol) -> tuple[Scene, list[PreparedImage], PreparedScan]:
@@ -121,6 +130,32 @@ def platt(logits: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[float,
     return round(float(scale), 5), round(float(bias), 5)
 
 
+def regression(
+    evidence: NDArray[np.float64], right: NDArray[np.bool_]
+) -> tuple[float, float, float, float]:
+    """Scale, bias and weights that make the sigmoid of their sum the probability of being right.
+
+    Args:
+        evidence: (n, 3), a logit and what speaks for and against an object.
+        right: (n,).
+
+    Returns:
+        scale and bias of the logit, and the weights of the other two, which are never negative.
+    """
+
+    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        z = evidence @ parameters[:3] + parameters[3]
+        error = 1.0 / (1.0 + np.exp(-np.clip(z, -40.0, 40.0))) - right
+        slope = np.append(error @ evidence, error.sum()) / len(z)
+        return float(np.mean(np.logaddexp(0.0, z) - right * z)), slope
+
+    bounds = [(None, None), (0.0, None), (0.0, None), (None, None)]
+    start = np.array([1.0, 0.0, 0.0, 0.0])
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    scale, said_for, said_against, bias = (round(float(value), 5) for value in found)
+    return scale, bias, said_for, said_against
+
+
 def log_loss(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
     """Mean negative log-likelihood of the true answers under the softmax of (n, k) logits."""
     z = logits - logits.max(axis=1, keepdims=True)
@@ -170,15 +205,20 @@ def fit(cases: Sequence[Case], by_bearing: bool, protocol: Protocol) -> Calibrat
     result = fit_looks(cases, result, radius_m)
 
     # Both together.
-    finals, rights = [], []
+    finals, parts, rights = [], [], []
     for case in cases:
         by_images, _ = case.by_images(result)
         kinds, logits = combined(case.found.class_logits, by_images, result)
         owner = owners(case, logits, kinds, radius_m)
         finals.append(logits[owner != NOT_ASKED])
+        parts.append(case.exists()[owner != NOT_ASKED])
         rights.append(owner[owner != NOT_ASKED] >= 0)
-    scale, bias = platt(np.concatenate(finals), np.concatenate(rights))
-    result = replace(result, final_scale=scale, final_bias=bias)
+    scale, bias, said_for, said_against = regression(
+        np.column_stack([np.concatenate(finals), np.concatenate(parts)]), np.concatenate(rights)
+    )
+    result = replace(
+        result, final_scale=scale, final_bias=bias, exists_weights=(said_for, said_against)
+    )
 
     errors, sigmas = position_errors(cases, result, by_bearing, protocol)
     ratio = np.abs(errors) / sigmas

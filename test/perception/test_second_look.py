@@ -35,7 +35,7 @@ def look(name: str, colour: str, sure: float = 0.9, none: float = 0.0) -> Looks:
     classes[0, -1] = none
     colours = np.full((1, len(COLOURS)), 0.1 / (len(COLOURS) - 1))
     colours[0, COLOURS.index(colour)] = 0.9
-    return Looks(classes, colours)
+    return Looks(classes, colours, np.ones(1, bool))
 
 
 def said(raw: np.ndarray, calibration: Calibration = PLAIN, **looks: Looks) -> Judgement:
@@ -102,7 +102,10 @@ def test_each_object_is_judged_by_what_is_said_of_it() -> None:
     raw = np.concatenate([on_grid(car=1.0), on_grid(box=-0.5, ball=-0.4)])
     both = [look("car", "blue"), look("box", "red")]
     looks = Looks(
-        *[np.concatenate([getattr(each, n) for each in both]) for n in ("classes", "colours")]
+        *[
+            np.concatenate([getattr(each, name) for each in both])
+            for name in ("classes", "colours", "in_view")
+        ]
     )
     together = judge(raw, {"front": looks}, PLAIN)
     for row, each in enumerate(both):
@@ -110,6 +113,21 @@ def test_each_object_is_judged_by_what_is_said_of_it() -> None:
         for name in ("kind", "probability", "colour", "colour_probability"):
             assert getattr(together, name)[row] == getattr(alone, name)[0], name
         assert together.shares["front"][row] == alone.shares["front"][0]
+
+
+def test_an_image_that_surely_shows_an_object_speaks_for_its_being_there() -> None:
+    heard = Calibration(exists_weights=(0.5, 0.1))
+    unsure = on_grid(box=-2.0)
+    alone = said(unsure, heard).probability[0]
+    seen = said(unsure, heard, front=look("box", "red", none=0.01)).probability[0]
+    hidden = said(unsure, heard, front=look("box", "red", none=0.99)).probability[0]
+    # log(0.99 / 0.01) = 4.6: half of it for, a tenth of it against.
+    logit = np.log(alone / (1 - alone))
+    assert np.log(seen / (1 - seen)) == pytest.approx(logit + 2.3, abs=0.35)
+    assert np.log(hidden / (1 - hidden)) == pytest.approx(logit - 0.46, abs=0.1)
+    assert said(unsure, heard, front=Looks.blind(1)).probability[0] == alone
+    doubted = judge(unsure, {"front": look("box", "red", none=0.01)}, heard, {"front": 0.1})
+    assert alone < doubted.probability[0] < seen
 
 
 def test_shares_go_to_who_is_sure() -> None:

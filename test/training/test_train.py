@@ -143,7 +143,8 @@ def detection(
     )  # fmt: skip
     classes = np.zeros((1, len(CLASSES) + 1))
     classes[0, CLASSES.index(name)] = 1.0
-    return found, Looks(classes, softmax(3.0 * np.eye(len(COLOURS))[[colour]]))
+    colours = softmax(3.0 * np.eye(len(COLOURS))[[colour]])
+    return found, Looks(classes, colours, np.ones(1, bool))
 
 
 def together(parts: list, kind: type) -> object:
@@ -205,6 +206,24 @@ def test_images_that_tell_nothing_lose_their_weight_and_good_ones_keep_it() -> N
 
     assert weight(0.5) < 0.1
     assert weight(0.98) > 0.5
+
+
+def test_images_that_know_whether_anything_is_there_are_heard() -> None:
+    rng = np.random.default_rng(2)
+
+    def weights(knows: bool) -> tuple[float, float]:
+        cases = []
+        for _ in range(1500):
+            here = rng.random() < 0.5
+            found, looks = detection(10.0, logit=rng.normal(0.0, 1.0))
+            shows = here if knows else rng.random() < 0.5
+            looks.classes[:, -1] = 0.1 if shows else 0.9
+            looks.classes[:, :-1] *= 1.0 - looks.classes[:, -1:]
+            cases.append(case([(found, looks)], 10.0 if here else 30.0))
+        return calibrate.fit(cases, False, PROTOCOL).exists_weights
+
+    assert min(weights(knows=True)) > 0.7
+    assert max(weights(knows=False)) < 0.2
 
 
 def test_matching_takes_the_nearest_free_object_and_spares_what_cannot_be_seen() -> None:
