@@ -18,6 +18,9 @@ pytest.importorskip("open3d", reason="open3d is absent; `make setup` installs it
 
 
 def start(*arguments: str, domain: int) -> subprocess.Popen[str]:
+    # A shell's background job ignores SIGINT, and so would all that it starts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(
         [sys.executable, "-m", "mm_fusion_ros.cli", "demo", "--domain", str(domain), *arguments],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
