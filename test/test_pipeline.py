@@ -15,6 +15,7 @@ from mm_fusion_ros.inference.model_folder import ModelFolder
 from mm_fusion_ros.outputs import FusedOutput, HoldReason, Reason
 from mm_fusion_ros.perception.detector import Detector
 from mm_fusion_ros.pipeline import Pipeline
+from mm_fusion_ros.reliability.gate import Gate
 from mm_fusion_ros.samples import (
     CameraFrame,
     Command,
@@ -272,6 +273,40 @@ def test_images_are_lifted_before_their_tick_also_while_the_robot_drives(
     # The rhythm of the camera and of the lidar is learned in the first ticks.
     assert len(handed) == 15
     assert sum(handed) >= 12
+
+
+def test_a_camera_that_agrees_no_longer_with_the_lidar_is_misaligned(
+    untrained_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = iter([3.5] * 8 + [0.1] * 100)
+    monkeypatch.setattr("mm_fusion_ros.pipeline.agreement", lambda *_: next(said))
+    # The made-up images are noise, of which nothing could be told.
+    monkeypatch.setattr(Gate, "is_comparable", lambda *_: True)
+    detector = Detector(ModelFolder.open(untrained_model), PerceptionConfig(threads=1))
+    outputs = drive(Pipeline(FusionConfig(), detector=detector), stream(1.5))
+    detector.close()
+    reasons = [output.reliability["camera"].reason for output in outputs]
+    # What a tick compares counts from the next one on.
+    assert Reason.MISALIGNED not in reasons[:9]
+    assert reasons[-1] is Reason.MISALIGNED
+    assert outputs[-1].reliability["camera"].trust < outputs[5].reliability["camera"].trust
+    assert outputs[-1].reliability["camera"].epistemic is not None
+
+
+def test_a_comparison_that_fails_is_counted_and_stops_nothing(
+    untrained_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> float:
+        raise RuntimeError("no edges today")
+
+    monkeypatch.setattr("mm_fusion_ros.pipeline.agreement", fail)
+    monkeypatch.setattr(Gate, "is_comparable", lambda *_: True)
+    detector = Detector(ModelFolder.open(untrained_model), PerceptionConfig(threads=1))
+    pipeline = Pipeline(FusionConfig(), detector=detector)
+    outputs = drive(pipeline, stream(0.5))
+    detector.close()
+    assert len(outputs) == 5
+    assert pipeline.counters()["camera"]["comparison_failed"] >= 3
 
 
 def test_no_command_holds_with_that_reason() -> None:
