@@ -12,7 +12,6 @@ from mm_fusion_ros.perception import maps
 from mm_fusion_ros.perception.grid import CELL_M, cell_centres
 from mm_fusion_ros.samples import Float
 
-LOG_VARIANCE_RANGE = (-7.0, 4.0)
 MIN_SEPARATION_M = 0.4
 """Two objects are never nearer than this."""
 OVERLAP = 0.405
@@ -97,7 +96,7 @@ def covariances(log_variance: NDArray[np.floating], centre: Float, scale: Float)
 
     The variances (n, 3) are predicted along and across the ray, because that is how sensors err.
     """
-    variance = np.exp(np.clip(log_variance, *LOG_VARIANCE_RANGE)).astype(np.float64) * scale
+    variance = np.exp(np.clip(log_variance, *maps.LOG_VARIANCE_RANGE)).astype(np.float64) * scale
     radius = np.maximum(np.hypot(centre[:, 0], centre[:, 1]), 1e-3)
     turn = np.zeros((len(centre), 3, 3))
     turn[:, 0, 0] = turn[:, 1, 1] = centre[:, 0] / radius

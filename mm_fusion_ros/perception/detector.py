@@ -16,7 +16,6 @@ from mm_fusion_ros.inference.model_folder import ModelError, ModelFolder
 from mm_fusion_ros.outputs import CLASSES, COLOURS, UNKNOWN_COLOUR, FusedObject
 from mm_fusion_ros.perception import maps
 from mm_fusion_ros.perception.decode import (
-    LOG_VARIANCE_RANGE,
     Calibration,
     Found,
     covariances,
@@ -371,7 +370,7 @@ class Detector:
         for name, of_kind in sources.items():
             if name in answers:
                 said = maps.columns(answers[name][0], cells)[:, maps.LOG_VARIANCE][:, :2]
-                variance = float(np.exp(np.clip(said, *LOG_VARIANCE_RANGE)).mean())
+                variance = float(np.exp(np.clip(said, *maps.LOG_VARIANCE_RANGE)).mean())
                 result.update(dict.fromkeys(of_kind, variance))
         return result
 

@@ -26,6 +26,8 @@ YAW = slice(SIZE.stop, SIZE.stop + 2)
 """Sine and cosine of twice the heading: a box turned by half a turn is the same box."""
 LOG_VARIANCE = slice(YAW.stop, YAW.stop + 3)
 """Natural log of the variance of the centre [m^2]: along the ray, across it, and of z."""
+LOG_VARIANCE_RANGE = (-7.0, 4.0)
+"""What is said beyond this is taken for its end."""
 CHANNELS = LOG_VARIANCE.stop
 FINER = CELLS // FEATURE_CELLS
 """Fine cells along an edge of a feature cell."""

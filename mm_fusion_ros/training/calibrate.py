@@ -17,7 +17,8 @@ from mm_fusion_ros.evaluation.protocol import Protocol, load_protocol
 from mm_fusion_ros.evaluation.records import Findings, Truths
 from mm_fusion_ros.inference.model_folder import ModelFolder
 from mm_fusion_ros.outputs import CLASSES, COLOURS
-from mm_fusion_ros.perception.decode import LOG_VARIANCE_RANGE, Calibration, Found
+from mm_fusion_ros.perception import maps
+from mm_fusion_ros.perception.decode import Calibration, Found
 from mm_fusion_ros.perception.detector import Detector
 from mm_fusion_ros.perception.second_look import (
     Looks,
@@ -292,7 +293,7 @@ def position_errors(
         across = error[:, 1] * cosine - error[:, 0] * sine
         errors.append(np.column_stack([along, across, error[:, 2]]))
         raw = found.log_variance[rows].astype(np.float64)
-        sigmas.append(np.exp(0.5 * np.clip(raw, *LOG_VARIANCE_RANGE)))
+        sigmas.append(np.exp(0.5 * np.clip(raw, *maps.LOG_VARIANCE_RANGE)))
         sure.append(judged.probability[rows] >= rule.min_probability)
     chosen = np.concatenate(sure)
     if chosen.sum() < MIN_ERRORS:

@@ -10,7 +10,6 @@ from torch import Tensor
 from mm_fusion_ros.perception import maps
 from mm_fusion_ros.perception.grid import cell_centres
 
-LOG_VARIANCE_RANGE = (-7.0, 4.0)
 VARIANCE_POWER = 0.5
 """Beta of the beta-NLL (Seitzer et al., 2022): keeps hard samples from being explained away."""
 
@@ -84,7 +83,7 @@ def detection_loss(output: Tensor, targets: TargetBatch) -> dict[str, Tensor]:
     along = error[:, 0] * cosine + error[:, 1] * sine
     across = error[:, 1] * cosine - error[:, 0] * sine
     vertical = said[:, maps.HEIGHT][:, 0] - box[:, 2]
-    log_variance = said[:, maps.LOG_VARIANCE].clamp(*LOG_VARIANCE_RANGE)
+    log_variance = said[:, maps.LOG_VARIANCE].clamp(*maps.LOG_VARIANCE_RANGE)
     position = sum(
         mean(beta_nll(part, log_variance[:, i]) + 0.5 * part.abs())
         for i, part in enumerate((along, across, vertical))

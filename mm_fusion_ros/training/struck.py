@@ -17,6 +17,7 @@ from mm_fusion_ros.config import CameraConfig, LidarConfig, ReliabilityConfig, S
 from mm_fusion_ros.faults import camera, lidar
 from mm_fusion_ros.faults.fault import SEVERITIES, Fault
 from mm_fusion_ros.geometry import apply, inverse
+from mm_fusion_ros.perception.detector import LEAST_TRUST
 from mm_fusion_ros.reliability.monitors import SourceMonitor
 from mm_fusion_ros.samples import CameraFrame, LidarScan, Modality
 from mm_fusion_ros.sensors.camera import CameraIntake
@@ -34,8 +35,6 @@ LIDAR_KINDS: Sequence[type[Fault[Any]]] = (
 WHO = ((True, False), (False, True), (True, True))
 """Whether cameras and lidar are struck, where both are looked at."""
 WHO_SHARES = (0.4, 0.4, 0.2)
-LEAST_TRUST = 0.01
-"""What is there is never believed less; a trust of 0 means that it is missing."""
 STAMP_NS, PERIOD_NS = 1_000_000_000, 100_000_000
 MONITORS = {
     modality: SourceConfig(modality.value, modality.value, rate_hz=10.0)

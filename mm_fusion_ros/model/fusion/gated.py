@@ -5,22 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mm_fusion_ros.model.blocks import RELU_GAIN, StandardizedConvolution
-from mm_fusion_ros.model.fusion.masked import ABSENT, MAX_LOG_RATIO, NOTHING
-from mm_fusion_ros.model.fusion.strategy import Answering, FusionStrategy, present_in
+from mm_fusion_ros.model.fusion.strategy import present_in
+from mm_fusion_ros.model.fusion.weighing import ABSENT, MAX_LOG_RATIO, NOTHING, WeighingFusion
 from mm_fusion_ros.perception import maps
 
-GATE_CHANNELS = 24
 LEAST_TRUST = 1e-3
 LEAST_PRECISION = 1e-9
-LOG_VARIANCE_RANGE = (-7.0, 4.0)
 CLASS, OFFSET, LOG_VARIANCE = (
     maps.packed(channels) for channels in (maps.CLASS, maps.OFFSET, maps.LOG_VARIANCE)
 )
 BOX = maps.packed(slice(maps.OFFSET.start, maps.LOG_VARIANCE.start))
 
 
-class GatedFusion(FusionStrategy):
+class GatedFusion(WeighingFusion):
     """Inverse-variance fusion of the modalities' own answers, with trust above and a way back.
 
     The logarithm of each modality's weight is that of its trust, less that of the variance which
@@ -35,27 +32,11 @@ class GatedFusion(FusionStrategy):
     answer is, by construction, exactly the one which that modality gives alone.
     """
 
-    must_learn_absence = False
+    gate_channels, gate_outputs = 24, 3
 
     def __init__(self, camera_channels: int, lidar_channels: int, fused_channels: int) -> None:
-        super().__init__()
-        self.split = (fused_channels, GATE_CHANNELS)
-        # One convolution a modality gives both what it says and what speaks for or against it.
-        self.camera = StandardizedConvolution(camera_channels, sum(self.split), 1)
-        self.lidar = StandardizedConvolution(lidar_channels, sum(self.split), 1)
-        self.figures = nn.Conv2d(FIGURES, GATE_CHANNELS, 1)
-        self.gate = nn.Conv2d(GATE_CHANNELS, 3, 1)
-        self.answer = Answering(fused_channels)
-        nn.init.constant_(self.camera.gain, RELU_GAIN)
-        nn.init.constant_(self.lidar.gain, RELU_GAIN)
-        with torch.no_grad():
-            # To begin with nothing is added, and trust and variances alone decide.
-            output = self.answer.head.output
-            output.weight.mul_(0.1)
-            self.gate.weight.zero_()
-            for bias in (output.bias, self.gate.bias):
-                assert bias is not None
-                bias.zero_()
+        super().__init__(camera_channels, lidar_channels, fused_channels)
+        self.figures = nn.Conv2d(FIGURES, self.gate_channels, 1)
 
     def forward(
         self, camera: Tensor, lidar: Tensor, trust: Tensor, by_camera: Tensor, by_lidar: Tensor
@@ -65,15 +46,18 @@ class GatedFusion(FusionStrategy):
         both = has_camera * has_lidar
         said_camera, spoken_camera = self.camera(camera).split(self.split, dim=1)
         said_lidar, spoken_lidar = self.lidar(lidar).split(self.split, dim=1)
-        figures = figures_of(trust, by_camera, by_lidar) * both
+        log_trust = trust.clamp(min=LEAST_TRUST).log()
+        log_variance_camera = by_camera[:, LOG_VARIANCE].clamp(*maps.LOG_VARIANCE_RANGE)
+        log_variance_lidar = by_lidar[:, LOG_VARIANCE].clamp(*maps.LOG_VARIANCE_RANGE)
+        uncertain_camera = log_variance_camera.mean(dim=1, keepdim=True)
+        uncertain_lidar = log_variance_lidar.mean(dim=1, keepdim=True)
+        apart = disagreement(by_camera, by_lidar)
+        figures = torch.cat([log_trust, uncertain_camera, uncertain_lidar, apart], dim=1) * both
         evidence = torch.relu(
             spoken_camera * has_camera + spoken_lidar * has_lidar + self.figures(figures)
         )
         correction = self.gate(evidence)
 
-        log_trust = trust.clamp(min=LEAST_TRUST).log()
-        log_variance_camera = by_camera[:, LOG_VARIANCE].clamp(*LOG_VARIANCE_RANGE)
-        log_variance_lidar = by_lidar[:, LOG_VARIANCE].clamp(*LOG_VARIANCE_RANGE)
         ratio = (log_variance_lidar - log_variance_camera).mean(dim=1, keepdim=True)
         ratio = ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
         ratio = ratio + log_trust[:, :1] - log_trust[:, 1:]
@@ -91,8 +75,8 @@ class GatedFusion(FusionStrategy):
 
         # The way back: what is less certain than one alone, gives way to that one.
         uncertain = log_variance.mean(dim=1, keepdim=True)
-        of_camera = log_variance_camera.mean(dim=1, keepdim=True) - log_trust[:, :1]
-        of_lidar = log_variance_lidar.mean(dim=1, keepdim=True) - log_trust[:, 1:]
+        of_camera = uncertain_camera - log_trust[:, :1]
+        of_lidar = uncertain_lidar - log_trust[:, 1:]
         camera_better = (of_camera < of_lidar).to(both)
         better = camera_better * of_camera + (1.0 - camera_better) * of_lidar
         one_stands = both * (better < uncertain).to(both)
@@ -127,16 +111,15 @@ FIGURES = 8
 far their answers are apart in class and in place."""
 
 
-def figures_of(trust: Tensor, by_camera: Tensor, by_lidar: Tensor) -> Tensor:
-    """What speaks for or against each modality besides its features; (B, FIGURES, h, w)."""
-    log_trust = trust.clamp(min=LEAST_TRUST).log()
+def disagreement(by_camera: Tensor, by_lidar: Tensor) -> Tensor:
+    """(B, 4, h, w): how probable each makes any object, and how far apart they are.
+
+    First in class, as a probability, then in place [m].
+    """
     class_camera, class_lidar = (torch.sigmoid(by[:, CLASS]) for by in (by_camera, by_lidar))
     apart = (by_camera[:, OFFSET] - by_lidar[:, OFFSET]).abs().mean(dim=1, keepdim=True)
     return torch.cat(
         [
-            log_trust,
-            by_camera[:, LOG_VARIANCE].clamp(*LOG_VARIANCE_RANGE).mean(dim=1, keepdim=True),
-            by_lidar[:, LOG_VARIANCE].clamp(*LOG_VARIANCE_RANGE).mean(dim=1, keepdim=True),
             class_camera.amax(dim=1, keepdim=True),
             class_lidar.amax(dim=1, keepdim=True),
             (class_camera - class_lidar).abs().amax(dim=1, keepdim=True),

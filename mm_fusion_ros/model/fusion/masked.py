@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mm_fusion_ros.model.blocks import RELU_GAIN, StandardizedConvolution
-from mm_fusion_ros.model.fusion.strategy import Answering, FusionStrategy, present_in
+from mm_fusion_ros.model.fusion.strategy import present_in
+from mm_fusion_ros.model.fusion.weighing import ABSENT, MAX_LOG_RATIO, NOTHING, WeighingFusion
 from mm_fusion_ros.perception import maps
 
-ABSENT = 1e4
-"""Taken from the logit of what is not there: its weight is exactly 0 in float32."""
-GATE_CHANNELS = 16
 WHAT = maps.packed(maps.CLASS)
 WHERE = maps.packed(slice(maps.OFFSET.start, maps.CHANNELS))
 """Each modality is weighed anew for each: the lidar may know where while the camera knows what."""
 LOG_VARIANCE = maps.packed(maps.LOG_VARIANCE)
-MAX_LOG_RATIO = 6.0
-NOTHING = -12.0
-"""Logit of every class where nobody looks."""
 
 
-class MaskedFusion(FusionStrategy):
+class MaskedFusion(WeighingFusion):
     """What each modality says, weighed, and what only both together can say, added to it.
 
     The weights are softmaxes over the modalities that are present. Their logits begin as the
@@ -31,29 +25,13 @@ class MaskedFusion(FusionStrategy):
     construction, exactly the one which that modality gives alone.
     """
 
-    must_learn_absence = False
+    gate_channels, gate_outputs = 16, 2
 
     def __init__(self, camera_channels: int, lidar_channels: int, fused_channels: int) -> None:
-        super().__init__()
-        self.split = (fused_channels, GATE_CHANNELS)
-        # One convolution a modality gives both what it says and what speaks for or against it.
-        self.camera = StandardizedConvolution(camera_channels, sum(self.split), 1)
-        self.lidar = StandardizedConvolution(lidar_channels, sum(self.split), 1)
-        self.gate = nn.Conv2d(GATE_CHANNELS, 2, 1)
-        self.answer = Answering(fused_channels)
+        super().__init__(camera_channels, lidar_channels, fused_channels)
         nothing = torch.zeros(1, maps.PACKED, 1, 1)
         nothing[:, maps.packed(maps.CLASS)] = NOTHING
         self.register_buffer("nothing", nothing, persistent=False)
-        nn.init.constant_(self.camera.gain, RELU_GAIN)
-        nn.init.constant_(self.lidar.gain, RELU_GAIN)
-        with torch.no_grad():
-            # To begin with nothing is added, and the variances alone decide.
-            output = self.answer.head.output
-            output.weight.mul_(0.1)
-            self.gate.weight.zero_()
-            for bias in (output.bias, self.gate.bias):
-                assert bias is not None
-                bias.zero_()
 
     nothing: Tensor
 
