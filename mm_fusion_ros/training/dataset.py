@@ -44,7 +44,8 @@ class Needs:
     """What of a scene is worth preparing; what is not needed has no elements.
 
     Attributes:
-        images: with what they are taught.
+        images: what the cameras give.
+        taught: what is to be told of each pixel of them.
         regions: pieces of them, with what they are taught.
         grid: where the images lie on the grid.
         raster: the lidar's.
@@ -52,6 +53,7 @@ class Needs:
     """
 
     images: bool = True
+    taught: bool = True
     regions: bool = False
     grid: bool = True
     raster: bool = True
@@ -221,7 +223,9 @@ def prepare(
     lifts = [lift_geometry(*camera, region, size) for camera in told if needs.grid]
     by_lidar = scene.lidar_points >= cache.LIDAR_MIN_POINTS
     asked = {"camera": by_camera, "lidar": by_lidar, "both": by_camera | by_lidar}
-    shown, weight = shown_classes(scene)
+    # Nothing is drawn of what nobody is taught.
+    pictured = placed if needs.taught else []
+    shown, weight = shown_classes(scene if needs.taught else without_images(scene))
     return Item(
         images=given.images,
         rays=_stack([ray_planes(*camera, size) for camera in told], (RAY_CHANNELS, *shape)),
@@ -230,11 +234,13 @@ def prepare(
         valid=_stack([lift.valid for lift in lifts], LIFT_SHAPE),
         trust_camera=struck.trust_camera,
         trust_lidar=np.float32(struck.trust_lidar),
-        image_depth=_stack([image_depth(scene.points, *camera, size) for camera in placed], shape),
+        image_depth=_stack(
+            [image_depth(scene.points, *camera, size) for camera in pictured], shape
+        ),
         image_heat=_stack(
             [
                 draw_image(scene.boxes, scene.class_index, seen, *camera, shape, STRIDE)
-                for seen, camera in zip(scene.seen.T, placed, strict=True)
+                for seen, camera in zip(scene.seen.T, pictured, strict=False)
             ],
             (len(CLASSES), *shape),
         ),

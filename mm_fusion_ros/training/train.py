@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from torch.utils.data import DataLoader, Sampler
 from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES
 from mm_fusion_ros.model.fusion_net import DEFAULT, FusionNet, trust_map
 from mm_fusion_ros.training.dataset import (
-    EVERYTHING,
     SUBSETS,
     Augmentation,
     Batch,
@@ -44,9 +43,9 @@ NEEDS = {
     "image": Needs(grid=False, raster=False, subsets=()),
     "lidar": Needs(images=False, grid=False, subsets=("lidar",)),
     "regions": Needs(images=False, regions=True, grid=False, raster=False, subsets=()),
-    "camera": Needs(raster=False, subsets=("camera",)),
-    "fusion": EVERYTHING,
-    "joint": EVERYTHING,
+    "camera": Needs(taught=False, raster=False, subsets=("camera",)),
+    "fusion": Needs(taught=False),
+    "joint": Needs(),
 }
 SUBSET_SHARES = (0.15, 0.15, 0.7)
 """How often a sample of the fusion stages has the camera only, the lidar only, both."""
@@ -141,6 +140,8 @@ def choose(targets: dict[str, TargetBatch], subset: Tensor) -> TargetBatch:
     def pick(name: str) -> Tensor:
         return torch.stack([getattr(targets[s], name) for s in SUBSETS])[subset, rows]
 
+    if len(targets) == 1:
+        return next(iter(targets.values()))
     return TargetBatch(*[pick(name) for name in ("heat", "care", "weight", "box")])
 
 
@@ -291,7 +292,10 @@ class Trainer:
         seeds = range(config.scenes)
         start, total = self.done[stage] * config.batch, config.steps[stage] * config.batch
         faults = Faults(config.faults[stage], total // 3) if config.faults.get(stage) else None
-        dataset = SceneDataset(self.cache, seeds, Augmentation(), seed, NEEDS[stage], faults)
+        needs = NEEDS[stage]
+        if stage == "fusion" and not self.net.fusion.must_learn_absence:
+            needs = replace(needs, subsets=("both",))
+        dataset = SceneDataset(self.cache, seeds, Augmentation(), seed, needs, faults)
         sampler = CountingSampler(len(dataset), seed, start, total)
         return DataLoader(
             dataset,  # type: ignore[arg-type]

@@ -29,7 +29,7 @@ class CameraEncoder(nn.Module):
         first = nn.Conv2d(3, 16, 3, 2, 1)
         self.stem = nn.Sequential(first, nn.ReLU(inplace=True), convolution(16, 32, stride=2))
         self.looks = nn.Conv2d(RAY_CHANNELS, 32, 1)
-        self.pyramid = Pyramid((32, 48, 96, 96), (0, 2, 2, 1))
+        self.pyramid = Pyramid((32, 48, 96, 96), (0, 1, 1, 1))
         self.features = nn.Conv2d(32, IMAGE_FEATURES, 1)
         self.depth = nn.Sequential(
             nn.Conv2d(32 + RAY_CHANNELS, 32, 1), nn.ReLU(inplace=True), nn.Conv2d(32, 2, 1)
@@ -63,7 +63,7 @@ class CameraGrid(nn.Module):
         self.reduce = nn.Sequential(
             nn.Linear(len(LIFT_POINTS_M) * (IMAGE_FEATURES + 1), channels), nn.ReLU(inplace=True)
         )
-        self.pyramid = Pyramid((channels, 96), (1, 1))
+        self.pyramid = Pyramid((channels, 96), (0, 1))
 
     def forward(self, lifted: Tensor) -> Tensor:
         """(B, FEATURE_CELLS^2, points * (IMAGE_FEATURES + 1)) to (B, channels, h, w)."""

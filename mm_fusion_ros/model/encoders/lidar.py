@@ -23,7 +23,7 @@ class LidarEncoder(nn.Module):
         self.fine = convolution(LIDAR_CHANNELS, FINE, stride=2)
         self.detail = nn.Sequential(nn.Conv2d(FINE, DETAIL, 2, 2), nn.ReLU(inplace=True))
         self.coarse = convolution(FINE, CONTEXT, stride=2)
-        self.pyramid = Pyramid((CONTEXT, 96), (1, 2))
+        self.pyramid = Pyramid((CONTEXT, 96), (0, 1))
         self.merge = convolution(CONTEXT + DETAIL, channels, kernel=1)
 
     def forward(self, raster: Tensor) -> Tensor:
