@@ -77,14 +77,14 @@ class Evidence:
     """One camera's or lidar's sample on its way to the tick.
 
     Attributes:
-        prepared: validated, model-ready.
-        encode: makes the feature.
+        frame: a camera's, checked; None of a lidar.
+        prepared: model-ready; of most frames of a fast camera nobody ever wants it.
         feature: under way or done; None while nobody has asked for it.
         obstacles: the same for the obstacle grid of a scan, in base_link at its own stamp.
     """
 
-    prepared: PreparedImage | PreparedScan
-    encode: Callable[[], Feature]
+    frame: CameraFrame | None = None
+    prepared: PreparedImage | PreparedScan | None = None
     feature: Pending[Feature] | None = None
     obstacles: Pending[ObstacleGrid] | None = None
 
@@ -258,7 +258,10 @@ class Pipeline:
             return
         stamp_ns = self._synchronizer.stamp_of(sample.source, sample.stamp_ns, now_ns)
         sample = replace(sample, stamp_ns=stamp_ns)
-        self._gate.observe(sample.source, stamp_ns, quality, self._motion.moving(stamp_ns))
+        waits = evidence is not None and evidence.prepared is None
+        self._gate.observe(
+            sample.source, stamp_ns, quality, self._motion.moving(stamp_ns), more_follows=waits
+        )
 
         # Use at once what need not wait for the tick.
         if evidence is not None:
@@ -279,13 +282,10 @@ class Pipeline:
             Rejected: it cannot be used.
         """
         if isinstance(sample, CameraFrame):
-            image, quality = self._camera_intake.accept(sample)
-            encoding = self._encoding(Modality.CAMERA, image, sample.source)
-            return sample, quality, Evidence(image, encoding)
+            return sample, self._camera_intake.check(sample), Evidence(frame=sample)
         if isinstance(sample, LidarScan):
             scan, quality = self._lidar_intake.accept(sample, self._motion.twist)
-            encoding = self._encoding(Modality.LIDAR, scan, sample.source)
-            return sample, quality, Evidence(scan, encoding)
+            return sample, quality, Evidence(prepared=scan)
         if isinstance(sample, GpsFix):
             return *self._gps_intake.accept(sample), None
         if isinstance(sample, OdometrySample):
@@ -311,25 +311,33 @@ class Pipeline:
         self._motion.push(sample)
         self._filter.push_odometry(sample)
 
-    def _encoding(
-        self, modality: Modality, prepared: PreparedImage | PreparedScan, source: str
-    ) -> Callable[[], Feature]:
-        def encode() -> Feature:
-            assert self._detector is not None
-            with self._stopwatch.measure(f"encode_{modality.value}"):
-                if isinstance(prepared, PreparedImage):
-                    return self._detector.encode_camera(prepared, source)
-                return self._detector.encode_lidar(prepared, source)
+    def _encode(self, evidence: Evidence, source: str) -> None:
+        """Has the sample encoded, unless it is already."""
+        if evidence.frame is not None and evidence.prepared is None:
+            with self._stopwatch.measure("prepare_camera"):
+                evidence.prepared, quality = self._camera_intake.prepare(evidence.frame)
+            self._gate.note_figures(source, quality)
+        prepared, detector = evidence.prepared, self._detector
+        if detector is None or evidence.feature is not None:
+            return
 
-        return encode
+        def encode() -> Feature:
+            if isinstance(prepared, PreparedImage):
+                with self._stopwatch.measure("encode_camera"):
+                    return detector.encode_camera(prepared, source)
+            assert prepared is not None
+            with self._stopwatch.measure("encode_lidar"):
+                return detector.encode_lidar(prepared, source)
+
+        evidence.feature = self._scheduler.submit(encode)
 
     def _encode_early(self, evidence: Evidence, sample: Sample) -> None:
         """Encodes on arrival what the next tick will take; of a fast camera, no other frame."""
-        if self._detector is None:
-            return
         if not self._synchronizer.is_wanted(sample.source, sample.stamp_ns):
             return
-        evidence.feature = self._scheduler.submit(evidence.encode)
+        self._encode(evidence, sample.source)
+        if self._detector is None:
+            return
         if isinstance(evidence.prepared, PreparedScan):
             points = evidence.prepared.points
             evidence.obstacles = self._scheduler.submit(lambda: self._grid_of(points))
@@ -352,10 +360,10 @@ class Pipeline:
         lidars: list[LidarFeature] = []
         scans: list[tuple[Evidence, Float]] = []
         used: dict[str, int] = {}
-        for entry in due.entries.values():
+        for name, entry in due.entries.items():
             # All that nobody encoded yet at once, before any of them is waited for.
-            if entry.payload is not None and entry.payload.feature is None and self._detector:
-                entry.payload.feature = self._scheduler.submit(entry.payload.encode)
+            if entry.payload is not None:
+                self._encode(entry.payload, name)
         for name, entry in due.entries.items():
             if entry.payload is None:
                 used[name] = entry.age_ns

@@ -24,6 +24,7 @@ from mm_fusion_ros.samples import (
     OdometrySample,
     Sample,
 )
+from mm_fusion_ros.sensors.camera import CameraIntake
 
 MS = 1_000_000
 START = 1_000_000 * MS
@@ -273,6 +274,40 @@ def test_images_are_lifted_before_their_tick_also_while_the_robot_drives(
     # The rhythm of the camera and of the lidar is learned in the first ticks.
     assert len(handed) == 15
     assert sum(handed) >= 12
+
+
+def test_of_a_fast_camera_only_the_frames_that_a_tick_takes_are_prepared(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared: list[int] = []
+    prepare = CameraIntake.prepare
+
+    def watched(self: CameraIntake, given: CameraFrame) -> object:
+        prepared.append(given.stamp_ns)
+        return prepare(self, given)
+
+    monkeypatch.setattr(CameraIntake, "prepare", watched)
+    outputs = drive(Pipeline(FusionConfig(), detector=detector), stream(2.0))
+    # 60 frames and 20 ticks; the rhythm is learned in the first ones.
+    assert len(outputs) == 20
+    assert len(outputs) <= len(set(prepared)) == len(prepared) < 30
+    assert outputs[-1].reliability["camera"].quality["brightness"] > 0.1
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_a_camera_gone_dark_is_known_at_the_tick_even_if_nothing_was_prepared_ahead(
+    detector: Detector, ahead: bool
+) -> None:
+    pipeline = Pipeline(FusionConfig(), detector=detector)
+    outputs = []
+    for now_ns, sample in stream(1.5):
+        if isinstance(sample, CameraFrame) and sample.stamp_ns > START + 1000 * MS:
+            sample = replace(sample, image=sample.image // 64)
+        pipeline.push(sample, now_ns, ahead=ahead)
+        outputs.append(pipeline.tick(now_ns))
+    answers = [output for output in outputs if output is not None]
+    assert answers[8].reliability["camera"].reason is not Reason.DARK
+    assert answers[-1].reliability["camera"].reason is Reason.DARK
 
 
 def test_a_camera_that_agrees_no_longer_with_the_lidar_is_misaligned(

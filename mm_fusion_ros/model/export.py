@@ -8,6 +8,7 @@ where the objects are.
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,8 +37,22 @@ from mm_fusion_ros.perception.rays import RAY_CHANNELS
 from mm_fusion_ros.perception.regions import ABOUT, CROP
 
 OPSET = 17
-VARYING = {"camera_grid": "cameras", "regions": "objects"}
-"""Graphs that take any number of something along the first axis."""
+CELLS = {2: "rows", 3: "columns"}
+LIFTED = {0: "cameras", 1: "rows", 2: "columns"}
+OBJECTS = {0: "objects"}
+VARYING: Mapping[str, Mapping[str, Mapping[int, str]]] = {
+    "camera_grid": {
+        "features": {0: "cameras"}, "pixel": LIFTED, "log_depth": LIFTED, "valid": LIFTED,
+        "grid": CELLS, "answer": CELLS,
+    },
+    "fusion": {
+        "camera": CELLS, "lidar": CELLS, "trust": CELLS, "by_camera": CELLS, "by_lidar": CELLS,
+        "output": CELLS, "share": CELLS,
+    },
+    "regions": {"crops": OBJECTS, "about": OBJECTS, "classes": OBJECTS, "colours": OBJECTS},
+}  # fmt: skip
+"""Axes that may have any length, by graph and by its inputs and outputs: any number of cameras and
+of crops, and any rectangle of cells with even edges."""
 IMAGE_HEIGHT, IMAGE_WIDTH = 288, 384
 CAMERA_POOL, LIDAR_POOL = 4, 2
 """Cells of the features along an edge that are judged together whether they are familiar."""
@@ -234,17 +249,14 @@ def export(net: FusionNet, folder: Path, densities: Densities | None = None) -> 
     written = []
     for name, (module, inputs, outputs) in graphs(net.eval(), densities).items():
         path = folder / f"{name}.onnx"
-        axis = VARYING.get(name)
-        # What is made of any number of images is one grid; of any number of crops, as many answers.
-        varying = (*inputs, *outputs) if name == "regions" else tuple(inputs)
-        axes = {key: {0: axis} for key in varying} if axis else None
+        axes = {key: dict(each) for key, each in VARYING.get(name, {}).items()}
         torch.onnx.export(
             bake(module).eval(),
             tuple(inputs.values()),
             str(path),
             input_names=list(inputs),
             output_names=outputs,
-            dynamic_axes=axes,
+            dynamic_axes=axes or None,
             opset_version=OPSET,
             dynamo=False,
         )

@@ -22,7 +22,6 @@ from mm_fusion_ros.model.fusion.strategy import FusionStrategy
 from mm_fusion_ros.model.fusion.tensor import TensorFusion
 from mm_fusion_ros.model.heads import DetectionHead, ImageHead
 from mm_fusion_ros.model.region_head import RegionHead
-from mm_fusion_ros.perception.grid import FEATURE_CELLS
 
 STRATEGIES: dict[str, Callable[[int, int, int], FusionStrategy]] = {
     "gated": GatedFusion,
@@ -59,13 +58,13 @@ class CameraBatch:
 
 
 def coverage(valid: Tensor) -> Tensor:
-    """Cells of which any point is seen, as (N, 1, FEATURE_CELLS, FEATURE_CELLS) of 0 and 1."""
-    return valid.amax(dim=2).reshape(-1, 1, FEATURE_CELLS, FEATURE_CELLS)
+    """Cells of which any point is seen, as (N, 1, h, w) of 0 and 1."""
+    return valid.amax(dim=3).unsqueeze(1)
 
 
 def per_cell(count: Tensor) -> Tensor:
-    """(N, 1, h, w) counts, at least 1, as (N, h * w, 1)."""
-    return count.flatten(2).transpose(1, 2).clamp(min=1.0)
+    """(N, 1, h, w) counts, at least 1, as (N, h, w, 1)."""
+    return count.permute(0, 2, 3, 1).clamp(min=1.0)
 
 
 class FusionNet(nn.Module):

@@ -22,6 +22,7 @@ from mm_fusion_ros.perception.decode import (
     decode,
 )
 from mm_fusion_ros.perception.grid import (
+    FEATURE_CELLS,
     LiftGeometry,
     lift_geometry,
     rasterize,
@@ -29,6 +30,7 @@ from mm_fusion_ros.perception.grid import (
 from mm_fusion_ros.perception.rays import ray_planes
 from mm_fusion_ros.perception.regions import cut
 from mm_fusion_ros.perception.second_look import NO_COLOUR, Judgement, Looks, judge
+from mm_fusion_ros.perception.window import Window
 from mm_fusion_ros.samples import Float
 from mm_fusion_ros.sensors.camera import PreparedImage
 from mm_fusion_ros.sensors.lidar import PreparedScan
@@ -117,13 +119,20 @@ class PlacedCameras:
 
     Attributes:
         lifts: source name to where its image lies.
-        grid: (1, channels, FEATURE_CELLS, FEATURE_CELLS) float32, from `camera_grid`.
-        answer: (1, maps.PACKED, FEATURE_CELLS, FEATURE_CELLS) float32, what the cameras alone say.
+        window: the cells that the rest is about; holds all that any image sees.
+        grid: (1, channels, h, w) float32, from `camera_grid`.
+        answer: (1, maps.PACKED, h, w) float32, what the cameras alone say.
     """
 
     lifts: Mapping[str, LiftGeometry]
+    window: Window
     grid: Array
     answer: Array
+
+    @property
+    def covered(self) -> NDArray[np.bool_]:
+        """(FEATURE_CELLS, FEATURE_CELLS), which cells any image sees."""
+        return any_covered(self.lifts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,11 +189,11 @@ class Detector:
             name: Familiar(**folder.manifest.calibration.get("familiar", {}).get(name, {}))
             for name in ("camera", "lidar")
         }
-        # What stands in for a modality that is not there.
-        self._empty = {
-            name: np.zeros([int(size or 1) for size in spec.shape], np.float32)
-            for name, spec in self._graphs["fusion"].inputs.items()
-        }
+        inputs = self._graphs["fusion"].inputs
+        # What stands in for a modality that is not there, by its channels.
+        self._channels = {name: int(spec.shape[1] or 1) for name, spec in inputs.items()}
+        # Such a strategy gives, where one modality is alone, what that one says: it need not run.
+        self._alone_stands = {"by_camera", "by_lidar"} <= inputs.keys()
 
     def close(self) -> None:
         """Frees the networks."""
@@ -233,25 +242,15 @@ class Detector:
             return NOTHING
         sources = [camera.source for camera in cameras] + [lidar.source for lidar in lidars]
         trust = {name: max((trust or {}).get(name, 1.0), LEAST_TRUST) for name in sources}
-        believed = self._empty["trust"].copy()
-        feeds = dict(self._empty, trust=believed)
-        answers: dict[str, Array] = {}
-        lifts: Mapping[str, LiftGeometry] = {}
-        if cameras:
-            placed = placed or self.place(cameras)
-            lifts = placed.lifts
-            feeds["camera"], answers["camera"] = placed.grid, placed.answer
-            believed[0, 0] = _over_cells(lifts, trust)
+        placed = (placed or self.place(cameras)) if cameras else None
+        merged = self._merge(lidars) if lidars else None
+        believed = np.zeros((2, FEATURE_CELLS, FEATURE_CELLS), np.float32)
+        if placed:
+            believed[0] = _over_cells(placed.lifts, trust)
         if lidars:
-            merged = self._merge(lidars)
-            feeds["lidar"], answers["lidar"] = merged.grid, merged.answer
-            believed[0, 1] = sum(trust[n] * part for n, part in _by_points(lidars).items())
-        # A strategy that does not ask for the answers of the modalities alone has no such inputs.
-        own = {f"by_{name}": answer for name, answer in answers.items()}
-        feeds |= {name: answer for name, answer in own.items() if name in self._empty}
-
-        fused = self._graphs["fusion"].infer(feeds)
-        output, share = fused["output"][0], fused["share"][0]
+            believed[1] = sum(trust[n] * part for n, part in _by_points(lidars).items())
+        output, share = self._fuse(placed, merged, believed)
+        lifts = placed.lifts if placed else {}
         subset = "both" if cameras and lidars else "camera" if cameras else "lidar"
         calibration = self._calibration[subset]
         least = self._config.score_threshold
@@ -265,10 +264,52 @@ class Detector:
         return Detections(
             _objects(found, judgement, calibration, support, rows),
             self._shares(judgement.probability[rows], support, rows, share, cameras, lidars),
-            self._aleatoric(found.cells[rows], answers, cameras, lidars),
+            _aleatoric(
+                found.cells[rows],
+                placed,
+                merged,
+                ([c.source for c in cameras], [each.source for each in lidars]),
+            ),
             found,
             looks,
         )
+
+    def _fuse(
+        self, placed: PlacedCameras | None, lidar: LidarFeature | None, believed: Array
+    ) -> tuple[Array, Array]:
+        """Output maps (maps.PACKED, ...) and shares (2, ...) on all feature cells.
+
+        Args:
+            placed: the cameras, if there are any.
+            lidar: all lidars as one, if there are any.
+            believed: (2, FEATURE_CELLS, FEATURE_CELLS), trust of both; 0 where nothing is seen.
+        """
+        present = (believed > 0.0).astype(np.float32)
+        # Where no camera sees, the lidars alone speak, or nobody.
+        output = lidar.answer[0].copy() if lidar else maps.unseen()
+        if self._alone_stands and (placed is None or lidar is None):
+            if placed:
+                inside = output[placed.window.of_maps]
+                seen = present[0][placed.window.of_cells] > 0.0
+                np.copyto(inside, placed.answer[0], where=seen)
+            return output, present
+
+        window = placed.window if placed else Window()
+        given = {"trust": believed[None]}
+        if lidar:
+            given |= {"lidar": lidar.grid, "by_lidar": lidar.answer}
+        feeds = {name: np.ascontiguousarray(each[window.of_maps]) for name, each in given.items()}
+        if placed:
+            feeds |= {"camera": placed.grid, "by_camera": placed.answer}
+        cells = feeds["trust"].shape[2:]
+        fused = self._graphs["fusion"].infer(
+            {
+                name: feeds[name] if name in feeds else np.zeros((1, count, *cells), np.float32)
+                for name, count in self._channels.items()
+            }
+        )
+        output[window.of_maps], present[window.of_maps] = fused["output"][0], fused["share"][0]
+        return output, present
 
     def _lift(self, camera: CameraFeature) -> LiftGeometry:
         image = camera.image
@@ -283,17 +324,15 @@ class Detector:
 
     def place(self, cameras: Sequence[CameraFeature]) -> PlacedCameras:
         """Lifts the images of at least one camera onto the grid, where they lie at the tick."""
-        geometry = [self._lift(camera) for camera in cameras]
-        result = self._graphs["camera_grid"].infer(
-            {
-                "features": np.concatenate([camera.features for camera in cameras]),
-                "pixel": np.stack([lift.pixel for lift in geometry]),
-                "log_depth": np.stack([lift.log_depth for lift in geometry]),
-                "valid": np.stack([lift.valid for lift in geometry]),
-            }
-        )
-        lifts = {camera.source: lift for camera, lift in zip(cameras, geometry, strict=True)}
-        return PlacedCameras(lifts, result["grid"], result["answer"])
+        lifts = {camera.source: self._lift(camera) for camera in cameras}
+        window = Window.around(any_covered(lifts)) if self._alone_stands else Window()
+        geometry = {
+            name: np.stack([getattr(lift, name)[window.of_cells] for lift in lifts.values()])
+            for name in ("pixel", "log_depth", "valid")
+        }
+        features = np.concatenate([camera.features for camera in cameras])
+        result = self._graphs["camera_grid"].infer({"features": features, **geometry})
+        return PlacedCameras(lifts, window, result["grid"], result["answer"])
 
     def _look(self, found: Found, cameras: Sequence[CameraFeature]) -> dict[str, Looks]:
         """What each image shows where the objects are."""
@@ -357,22 +396,38 @@ class Detector:
         total = sum(result.values())
         return {name: value / total if total else 0.0 for name, value in result.items()}
 
-    @staticmethod
-    def _aleatoric(
-        cells: NDArray[np.int64], answers: Mapping[str, Array],
-        cameras: Sequence[CameraFeature], lidars: Sequence[LidarFeature],
-    ) -> dict[str, float]:  # fmt: skip
-        """What each modality alone predicts for its variance at the objects found."""
-        if not len(cells):
-            return {}
-        result: dict[str, float] = {}
-        sources = {"camera": [c.source for c in cameras], "lidar": [s.source for s in lidars]}
-        for name, of_kind in sources.items():
-            if name in answers:
-                said = maps.columns(answers[name][0], cells)[:, maps.LOG_VARIANCE][:, :2]
-                variance = float(np.exp(np.clip(said, *maps.LOG_VARIANCE_RANGE)).mean())
-                result.update(dict.fromkeys(of_kind, variance))
-        return result
+
+def _aleatoric(
+    cells: NDArray[np.int64], placed: PlacedCameras | None, lidar: LidarFeature | None,
+    sources: tuple[Sequence[str], Sequence[str]],
+) -> dict[str, float]:  # fmt: skip
+    """What each modality alone predicts for its variance at the objects that it sees.
+
+    Args:
+        cells: (n, 2), of the objects.
+        placed, lidar: what they say.
+        sources: names of the cameras and of the lidars.
+    """
+    result: dict[str, float] = {}
+    if placed:
+        x, y = (cells // maps.FINER).T
+        first = np.array([placed.window.x0, placed.window.y0]) * maps.FINER
+        seen = cells[placed.covered[x, y]] - first
+        result |= dict.fromkeys(sources[0], _variance(placed.answer, seen)) if len(seen) else {}
+    if lidar and len(cells):
+        result |= dict.fromkeys(sources[1], _variance(lidar.answer, cells))
+    return result
+
+
+def _variance(answer: Array, cells: NDArray[np.int64]) -> float:
+    """Mean in the ground plane over some fine cells of packed maps (1, ...) [m^2]."""
+    said = maps.columns(answer[0], cells)[:, maps.LOG_VARIANCE][:, :2]
+    return float(np.exp(np.clip(said, *maps.LOG_VARIANCE_RANGE)).mean())
+
+
+def any_covered(lifts: Mapping[str, LiftGeometry]) -> NDArray[np.bool_]:
+    """(FEATURE_CELLS, FEATURE_CELLS), which cells any of the images sees."""
+    return np.asarray(np.stack([lift.covered for lift in lifts.values()]).any(axis=0))
 
 
 def _over_cells(lifts: Mapping[str, LiftGeometry], trust: Mapping[str, float]) -> Array:

@@ -35,8 +35,8 @@ LIFT_POINTS_M = (
 )  # fmt: skip
 """Where images are sampled for a feature cell: x y from its centre, z above base_link. What is
 small stands low, and would be missed between the centres of two cells."""
-LIFT_SHAPE = (FEATURE_CELLS**2, len(LIFT_POINTS_M))
-"""Feature cells, row by row, and the points of each."""
+LIFT_SHAPE = (FEATURE_CELLS, FEATURE_CELLS, len(LIFT_POINTS_M))
+"""Feature cells along x and y, and the points of each."""
 STRIDE = 4
 """Image pixels along an edge of each cell of the image features."""
 NEAREST_M = 0.3
@@ -107,8 +107,7 @@ class LiftGeometry:
     @property
     def covered(self) -> NDArray[np.bool_]:
         """(FEATURE_CELLS, FEATURE_CELLS), where any point of the cell is seen."""
-        seen = self.valid.max(axis=1).reshape(FEATURE_CELLS, FEATURE_CELLS)
-        return np.asarray(seen > 0.0)
+        return np.asarray(self.valid.max(axis=2) > 0.0)
 
 
 def _cell_points() -> NDArray[np.float32]:

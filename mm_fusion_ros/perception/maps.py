@@ -28,6 +28,8 @@ LOG_VARIANCE = slice(YAW.stop, YAW.stop + 3)
 """Natural log of the variance of the centre [m^2]: along the ray, across it, and of z."""
 LOG_VARIANCE_RANGE = (-7.0, 4.0)
 """What is said beyond this is taken for its end."""
+UNSEEN = -12.0
+"""Logit of every class where nobody looks."""
 CHANNELS = LOG_VARIANCE.stop
 FINER = CELLS // FEATURE_CELLS
 """Fine cells along an edge of a feature cell."""
@@ -37,6 +39,13 @@ PACKED = CHANNELS * FINER**2
 def packed(channels: slice) -> slice:
     """Where these channels lie in packed maps."""
     return slice(channels.start * FINER**2, channels.stop * FINER**2)
+
+
+def unseen() -> NDArray[np.float32]:
+    """(PACKED, FEATURE_CELLS, FEATURE_CELLS), the maps of one who sees nothing."""
+    result = np.zeros((PACKED, FEATURE_CELLS, FEATURE_CELLS), np.float32)
+    result[packed(CLASS)] = UNSEEN
+    return result
 
 
 def spread(maps: NDArray[np.float32], channels: slice) -> NDArray[np.float32]:
@@ -54,7 +63,7 @@ def spread(maps: NDArray[np.float32], channels: slice) -> NDArray[np.float32]:
 
 
 def columns(maps: NDArray[np.float32], cells: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(n, CHANNELS) all channels of some fine cells (n, 2) of packed maps."""
+    """(n, CHANNELS) all channels of some fine cells (n, 2) of packed maps (PACKED, h, w)."""
     coarse, within = np.divmod(cells, FINER)
-    side_by_side = maps.reshape(CHANNELS, FINER**2, FEATURE_CELLS, FEATURE_CELLS)
+    side_by_side = maps.reshape(CHANNELS, FINER**2, *maps.shape[1:])
     return side_by_side[:, within[:, 0] * FINER + within[:, 1], coarse[:, 0], coarse[:, 1]].T

@@ -38,14 +38,15 @@ def jumps(points: NDArray[np.floating]) -> NDArray[np.bool_]:
     edge = np.zeros(len(points), bool)
     if len(points) < 2:
         return edge
-    distance = np.maximum(np.linalg.norm(points, axis=1), 1e-6)
-    ahead, behind = points[:-1], points[1:]
-    cosine = (ahead * behind).sum(axis=1) / (distance[:-1] * distance[1:])
-    deeper = distance[1:] - distance[:-1]
+    across = np.ascontiguousarray(points.T)
+    distance = np.maximum(np.sqrt((across * across).sum(axis=0)), 1e-6)
+    deeper = np.diff(distance)
     least = np.maximum(LEAST_JUMP_M, JUMP * np.minimum(distance[1:], distance[:-1]))
-    found = (np.abs(deeper) > least) & (cosine > np.cos(ADJACENT_RAD))
-    edge[:-1] |= found & (deeper > 0)
-    edge[1:] |= found & (deeper < 0)
+    # Of the few that are deep enough, those whose points are neighbours.
+    found = np.flatnonzero(np.abs(deeper) > least)
+    cosine = (across[:, found] * across[:, found + 1]).sum(axis=0)
+    found = found[cosine > np.cos(ADJACENT_RAD) * distance[found] * distance[found + 1]]
+    edge[found + (deeper[found] < 0)] = True
     return edge
 
 
@@ -85,7 +86,7 @@ def alignment(
         `REACH`; about 0 for a mounting that is nowhere near. None where too little jumps, or the
         image has no edges.
     """
-    near = points[jumps(points - viewpoint)]
+    near = points[jumps(points - viewpoint.astype(points.dtype))]
     pixels, depth = project(apply(inverse(base_from_camera), near), intrinsics)
     pixels = pixels[depth > NEAREST_M]
     strength = edges(image)

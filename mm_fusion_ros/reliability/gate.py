@@ -40,10 +40,15 @@ class Gate:
             monitor.reset()
 
     def observe(
-        self, source: str, stamp_ns: int, quality: Mapping[str, float], moving: bool | None
-    ) -> None:
+        self, source: str, stamp_ns: int, quality: Mapping[str, float], moving: bool | None,
+        *, more_follows: bool = False,
+    ) -> None:  # fmt: skip
         """Takes the figures of an accepted sample; see `SourceMonitor.observe`."""
-        self._monitors[source].observe(stamp_ns, quality, moving)
+        self._monitors[source].observe(stamp_ns, quality, moving, more_follows=more_follows)
+
+    def note_figures(self, source: str, quality: Mapping[str, float]) -> None:
+        """Takes further figures of a sample; see `SourceMonitor.note_figures`."""
+        self._monitors[source].note_figures(quality)
 
     def reject(self, source: str) -> None:
         """Takes note of a refused message; an unknown source is nobody's."""

@@ -177,7 +177,9 @@ class SourceMonitor:
         """The rate at which samples come, a mean over the last ten or so; None before two."""
         return None if self._interval_ns is None else 1e9 / self._interval_ns
 
-    def observe(self, stamp_ns: int, quality: Figures, moving: bool | None) -> None:
+    def observe(
+        self, stamp_ns: int, quality: Figures, moving: bool | None, *, more_follows: bool = False
+    ) -> None:
         """Takes the figures of an accepted sample.
 
         Args:
@@ -185,6 +187,7 @@ class SourceMonitor:
                 lives.
             quality: figures of its intake; `checksum` tells equal content.
             moving: whether the robot moved, by odometry; None when unknown.
+            more_follows: the others stay as they are until `note_figures` brings newer ones.
         """
         self._health += (1.0 - self._health) * self._limits.health_step
         if self._newest_ns is not None:
@@ -195,9 +198,13 @@ class SourceMonitor:
         if "tilt" in quality:
             now = quality["tilt"]
             self._tilt = now if self._tilt is None else self._tilt + TILT_STEP * (now - self._tilt)
-        self.quality = quality
+        self.quality = {**self.quality, **quality} if more_follows else quality
         self._newest_ns = stamp_ns
         self._note_usual()
+
+    def note_figures(self, quality: Figures) -> None:
+        """Takes figures of a sample that was observed before, without them."""
+        self.quality = {**self.quality, **quality}
 
     def note_epistemic(self, value: float) -> None:
         """Takes note of how unfamiliar an encoded sample is; see `Familiar`."""

@@ -13,13 +13,27 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, TransformStamped, Vector3
+from geometry_msgs.msg import (
+    Point,
+    Pose,
+    PoseStamped,
+    PoseWithCovariance,
+    Quaternion,
+    TransformStamped,
+    Vector3,
+)
 from nav_msgs.msg import OccupancyGrid, Odometry
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image
 from std_msgs.msg import ColorRGBA, Header
 from tf2_msgs.msg import TFMessage
-from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithPose
+from vision_msgs.msg import (
+    BoundingBox3D,
+    Detection3D,
+    Detection3DArray,
+    ObjectHypothesis,
+    ObjectHypothesisWithPose,
+)
 from visualization_msgs.msg import Marker, MarkerArray
 
 from mm_fusion_ros import geometry
@@ -58,6 +72,12 @@ def pose_of(matrix: Float) -> Pose:
     return Pose(position=_point(matrix[:3, 3]), orientation=Quaternion(x=x, y=y, z=z, w=w))
 
 
+def upright(centre: Float, yaw: float) -> Pose:
+    """The pose of what stands upright, turned by a yaw [rad]."""
+    turn = Quaternion(z=math.sin(yaw / 2.0), w=math.cos(yaw / 2.0))
+    return Pose(position=_point(centre), orientation=turn)
+
+
 def detections(objects: Sequence[FusedObject], stamp_ns: int, frame_id: str) -> Detection3DArray:
     """Objects as `vision_msgs/Detection3DArray`.
 
@@ -67,23 +87,23 @@ def detections(objects: Sequence[FusedObject], stamp_ns: int, frame_id: str) -> 
     stamp = header(stamp_ns, frame_id)
     message = Detection3DArray(header=stamp)
     for found in objects:
-        pose = pose_of(geometry.from_euler(found.centre, 0.0, 0.0, found.yaw))
+        pose = upright(found.centre, found.yaw)
         covariance = np.zeros((6, 6))
         covariance[:3, :3] = found.position_covariance
+        with_covariance = PoseWithCovariance(pose=pose, covariance=covariance.ravel())
         hypotheses = [(found.class_name, found.class_probability)]
         if found.colour != UNKNOWN_COLOUR:
             hypotheses.append((f"colour:{found.colour}", found.colour_probability))
-        detection = Detection3D(header=stamp, id=str(found.track_id))
+        results = []
         for class_id, score in hypotheses:
-            result = ObjectHypothesisWithPose()
-            result.hypothesis.class_id = class_id
-            result.hypothesis.score = float(score)
-            result.pose.pose = pose
-            result.pose.covariance = covariance.ravel()
-            detection.results.append(result)
-        detection.bbox.center = pose
-        detection.bbox.size = _vector(found.size)
-        message.detections.append(detection)
+            hypothesis = ObjectHypothesis(class_id=class_id, score=float(score))
+            results.append(ObjectHypothesisWithPose(hypothesis=hypothesis, pose=with_covariance))
+        message.detections.append(
+            Detection3D(
+                header=stamp, id=str(found.track_id), results=results,
+                bbox=BoundingBox3D(center=pose, size=_vector(found.size)),
+            )
+        )  # fmt: skip
     return message
 
 
@@ -231,7 +251,7 @@ def markers(
         number = found.track_id if found.track_id >= 0 else index
         solid = ColorRGBA(r=red, g=green, b=blue, a=0.3 + 0.6 * found.class_probability)
         box = add("boxes", number, Marker.CUBE, base_frame, solid)
-        box.pose = pose_of(geometry.from_euler(found.centre, 0.0, 0.0, found.yaw))
+        box.pose = upright(found.centre, found.yaw)
         box.scale = _vector(np.maximum(found.size, 0.01))
         label = add("labels", number, Marker.TEXT_VIEW_FACING, base_frame, _white())
         label.pose.position = _point(found.centre)

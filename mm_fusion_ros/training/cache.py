@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,7 @@ class Scene:
         seen: (k, n) bool, whether each camera sees enough of each object.
         under: (n, 72, 96) int16, row of the object that each cell of the image features shows in
             its middle; -1 where none.
+        proposed: (m, 7) float32, boxes that a detector gave; not kept in the cache.
     """
 
     images: NDArray[np.uint8]
@@ -65,6 +66,7 @@ class Scene:
     lidar_points: NDArray[np.int64]
     seen: NDArray[np.bool_]
     under: NDArray[np.int16]
+    proposed: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 7), np.float32))
 
 
 def generate(seed: int) -> Scene:

@@ -108,16 +108,17 @@ def augment(scene: Scene, options: Augmentation, rng: np.random.Generator) -> Sc
     images, intrinsics = scene.images[keep], scene.intrinsics[keep].copy()
     extrinsics, points = scene.base_from_camera[keep].copy(), scene.points.copy()
     base_from_lidar = scene.base_from_lidar
-    boxes, under = scene.boxes.copy(), scene.under[keep]
+    boxes, proposed, under = scene.boxes.copy(), scene.proposed.copy(), scene.under[keep]
     turn = planar(0.0, 0.0, rng.uniform(-options.turn_rad, options.turn_rad))
     points[:, :3] = apply(turn, points[:, :3])
-    boxes[:, :3] = apply(turn, boxes[:, :3])
-    boxes[:, 6] += np.float32(np.arctan2(turn[1, 0], turn[0, 0]))
+    for each in (boxes, proposed):
+        each[:, :3] = apply(turn, each[:, :3])
+        each[:, 6] += np.float32(np.arctan2(turn[1, 0], turn[0, 0]))
     extrinsics, base_from_lidar = turn @ extrinsics, turn @ base_from_lidar
     if options.mirror and rng.random() < 0.5:
         points[:, 1] *= -1.0
-        boxes[:, 1] *= -1.0
-        boxes[:, 6] *= -1.0
+        for each in (boxes, proposed):
+            each[:, [1, 6]] *= -1.0
         images, under = images[:, :, ::-1], under[:, :, ::-1]
         intrinsics[:, 0, 2] = images.shape[2] - 1 - intrinsics[:, 0, 2]
         across = np.diag([1.0, -1.0, 1.0, 1.0])
@@ -131,8 +132,8 @@ def augment(scene: Scene, options: Augmentation, rng: np.random.Generator) -> Sc
         points = points[rng.random(len(points)) >= share]
     return replace(
         scene, images=images, intrinsics=intrinsics, base_from_camera=extrinsics,
-        base_from_lidar=base_from_lidar, points=points, boxes=boxes, seen=scene.seen[:, keep],
-        under=under,
+        base_from_lidar=base_from_lidar, points=points, boxes=boxes, proposed=proposed,
+        seen=scene.seen[:, keep], under=under,
     )  # fmt: skip
 
 
@@ -258,12 +259,15 @@ class SceneDataset(Dataset[Item]):
     def __init__(
         self, folder: Path, seeds: Sequence[int], options: Augmentation, seed: int = 0,
         needs: Needs = EVERYTHING, faults: Faults | None = None,
+        proposed: Sequence[NDArray[np.float32]] | None = None,
     ) -> None:  # fmt: skip
+        """Over the scenes of `seeds`; `proposed` holds for each what a detector gave."""
         self.paths = [cache.path_of(folder, s) for s in seeds]
         self.options = options
         self.seed = seed
         self.needs = needs
         self.faults = faults
+        self.proposed = proposed
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -274,7 +278,10 @@ class SceneDataset(Dataset[Item]):
         # The sampler counts on past the length, so that every epoch draws other augmentations.
         rng = np.random.default_rng([self.seed, key])
         cameras = None if self.needs.images or self.needs.regions else 0
-        scene = cache.load(self.paths[key % len(self.paths)], cameras)
+        index = key % len(self.paths)
+        scene = cache.load(self.paths[index], cameras)
+        if self.proposed is not None:
+            scene = replace(scene, proposed=self.proposed[index])
         scene = augment(scene, self.options, rng)
         if self.faults is None:
             return prepare(scene, self.needs, rng)

@@ -1,7 +1,7 @@
 """Boxes that a detector might propose, and what the images show there.
 
-The region head is trained before there is a detector to propose anything: true boxes, displaced and
-resized as a detector errs, boxes whose object is hidden, and boxes where nothing stands.
+The region head is shown true boxes, displaced and resized as a detector errs, boxes whose object is
+hidden, boxes where nothing stands, and what the lidar took for objects, rightly or not.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ NOTHING = len(CLASSES)
 """Index of "none of these"."""
 EMPTY_BOXES = 2
 """Boxes on nothing for each camera."""
+WRONG_BOXES = 5
+"""Boxes for each camera where the lidar found something that is not there."""
+RIGHT_M, WRONG_M = 1.0, 2.5
+"""What is nearer to an object is about it; what is farther from the edges of all, about none."""
 SIGMA_M, SIGMA_PER_M = 0.12, 0.008
 """A detector's error of place: at hand, and for each metre of distance."""
 SIGMA_SIZE = 0.15
@@ -81,24 +85,46 @@ def _of_camera(scene: Scene, camera: int, rng: np.random.Generator) -> Proposals
     # nobody can say what the right answer is.
     found, _ = squares(boxes, *placed, valid)
     certain = seen | (~shows & (found[:, 2] > HIDDEN_PX))
-    boxes, seen, rows = boxes[certain], seen[certain], np.flatnonzero(certain)
-    classes = np.where(seen, scene.class_index[rows], NOTHING)
-    colours = np.where(seen, scene.colour_index[rows], -1)
+    true = np.flatnonzero(certain)
+    classes = np.where(seen, scene.class_index, NOTHING)
+    colours = np.where(seen, scene.colour_index, -1)
 
-    empty = _empty_boxes(scene, camera, rng)
-    nothing = np.full(len(empty), NOTHING)
-    classes = np.concatenate([classes, nothing])
-    colours = np.concatenate([colours, np.full(len(empty), -1)])
+    proposed = scene.proposed.astype(np.float64)
+    about, wrong = _told_apart(proposed, boxes)
+    right = np.flatnonzero(about >= 0)
+    right = right[certain[about[right]]]
+    owners = np.concatenate([true, about[right]])
+    nothing = np.concatenate([
+        _showing_nothing(scene, camera, rng.permutation(proposed[wrong]), WRONG_BOXES),
+        _showing_nothing(scene, camera, _elsewhere(scene, camera, rng), EMPTY_BOXES),
+    ])  # fmt: skip
+    classes = np.append(classes[owners], np.full(len(nothing), NOTHING))
+    colours = np.append(colours[owners], np.full(len(nothing), -1))
     regions: Regions = cut(
         scene.images[camera],
         *placed,
         valid,
-        np.concatenate([_displaced(boxes, placed[1], rng), empty]),
+        np.concatenate([_displaced(boxes[true], placed[1], rng), proposed[right], nothing]),
     )
     return Proposals(
         regions.crops, regions.about, classes[regions.rows].astype(np.int64),
         colours[regions.rows].astype(np.int64),
     )  # fmt: skip
+
+
+def _told_apart(
+    proposed: NDArray[np.float64], boxes: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """For each proposal the row of the object that it is about, -1 for none; whether it is wrong.
+
+    Of some, neither can be said.
+    """
+    if not len(boxes) or not len(proposed):
+        return np.full(len(proposed), -1), np.ones(len(proposed), bool)
+    away = np.linalg.norm(proposed[:, None, :2] - boxes[:, :2], axis=2)
+    nearest = away.argmin(axis=1)
+    about = np.where(away.min(axis=1) < RIGHT_M, nearest, -1)
+    return about, (away > WRONG_M + boxes[:, 3:5].max(axis=1) / 2.0).all(axis=1)
 
 
 def _displaced(
@@ -112,25 +138,33 @@ def _displaced(
     return result
 
 
-def _empty_boxes(scene: Scene, camera: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Boxes of objects of this scene, elsewhere, where the image shows no object."""
+def _elsewhere(scene: Scene, camera: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Boxes of objects of this scene, anywhere before the camera, on the ground."""
     if not len(scene.boxes):
         return np.zeros((0, 7))
-    height, width = scene.images.shape[1:3]
     boxes = scene.boxes[rng.integers(len(scene.boxes), size=4 * EMPTY_BOXES)].astype(np.float64)
-    # Somewhere in view: a place before the camera, on the ground.
     away, side = rng.uniform(3.0, 35.0, len(boxes)), rng.uniform(-1.0, 1.0, len(boxes))
-    slope = width / 2.0 / scene.intrinsics[camera, 0, 0]
+    slope = scene.images.shape[2] / 2.0 / scene.intrinsics[camera, 0, 0]
     places = apply(
         scene.base_from_camera[camera],
         np.column_stack([side * slope * away, np.zeros(len(boxes)), away]),
     )
     boxes[:, :2] = places[:, :2]
+    return boxes
+
+
+def _showing_nothing(
+    scene: Scene, camera: int, boxes: NDArray[np.float64], limit: int
+) -> NDArray[np.float64]:
+    """The first boxes in view where the image shows no object."""
+    height, width = scene.images.shape[1:3]
     placed = scene.intrinsics[camera], scene.base_from_camera[camera]
     found, seen = squares(boxes, *placed, (0, 0, width, height))
     under = scene.under[camera] >= 0
-    keep = []
-    for row in np.flatnonzero(seen):
+    keep: list[int] = []
+    for row in np.flatnonzero(seen).tolist():
+        if len(keep) == limit:
+            break
         u, v, edge, _ = found[row] / STRIDE
         half = max(edge / 2.0, 1.0)
         window = under[
@@ -138,4 +172,4 @@ def _empty_boxes(scene: Scene, camera: int, rng: np.random.Generator) -> NDArray
         ]
         if window.size and window.mean() < HIDDEN_FRACTION:
             keep.append(row)
-    return boxes[keep[:EMPTY_BOXES]]
+    return boxes[keep]

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES
 from mm_fusion_ros.model.fusion_net import DEFAULT, FusionNet, trust_map
+from mm_fusion_ros.training import mining
 from mm_fusion_ros.training.dataset import (
     SUBSETS,
     Augmentation,
@@ -295,7 +296,8 @@ class Trainer:
         needs = NEEDS[stage]
         if stage == "fusion" and not self.net.fusion.must_learn_absence:
             needs = replace(needs, subsets=("both",))
-        dataset = SceneDataset(self.cache, seeds, Augmentation(), seed, needs, faults)
+        proposed = self._proposed(seeds) if needs.regions else None
+        dataset = SceneDataset(self.cache, seeds, Augmentation(), seed, needs, faults, proposed)
         sampler = CountingSampler(len(dataset), seed, start, total)
         return DataLoader(
             dataset,  # type: ignore[arg-type]
@@ -306,6 +308,16 @@ class Trainer:
             drop_last=True,
             prefetch_factor=4 if config.workers else None,
         )
+
+    def _proposed(self, seeds: Sequence[int]) -> list[mining.Boxes]:
+        """What the lidar finds in those scenes; looked for once a run."""
+        path = self.out / "proposed.npz"
+        if not path.exists():
+            net = self.averaged()
+            mining.save(
+                mining.mine(net, self.cache, seeds, self.config.workers, str(self.device)), path
+            )
+        return mining.load(path)
 
     def _run_stage(self, stage: str) -> None:
         config, steps = self.config, self.config.steps[stage]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mm_fusion_ros.model.fusion.masked import LOG_VARIANCE, NOTHING, WHAT, WHERE, MaskedFusion
+from mm_fusion_ros.model.fusion.masked import LOG_VARIANCE, WHAT, WHERE, MaskedFusion
 from mm_fusion_ros.perception import maps
 
 CELLS = 16
@@ -58,7 +58,7 @@ def test_where_nothing_is_present_nothing_is_said() -> None:
     with torch.no_grad():
         output, share = trained()(**given)
     classes = maps.packed(maps.CLASS)
-    assert (output[:, classes] == NOTHING).all() and not output[:, classes.stop :].any()
+    assert (output[:, classes] == maps.UNSEEN).all() and not output[:, classes.stop :].any()
     assert not share.any()
 
 

@@ -10,6 +10,7 @@ import pytest
 from mm_fusion_ros.geometry import planar
 from mm_fusion_ros.perception.ahead import TOLERANCE_M, TOLERANCE_RAD, LiftAhead, is_near
 from mm_fusion_ros.perception.detector import CameraFeature, PlacedCameras
+from mm_fusion_ros.perception.window import Window
 from mm_fusion_ros.samples import Float
 from mm_fusion_ros.scheduling import Inline
 from mm_fusion_ros.sensors.camera import PreparedImage
@@ -26,7 +27,7 @@ class Placer:
 
     def __call__(self, cameras: Sequence[CameraFeature]) -> PlacedCameras:
         self.asked.append([camera.source for camera in cameras])
-        return PlacedCameras({}, EMPTY, EMPTY)
+        return PlacedCameras({}, Window(), EMPTY, EMPTY)
 
 
 def feature(source: str, tick_from_base: Float | None = None) -> CameraFeature:
@@ -111,7 +112,7 @@ def test_what_went_wrong_while_lifting_is_raised_when_it_is_taken() -> None:
     def fails() -> CameraFeature:
         raise RuntimeError("out of memory")
 
-    ahead = LiftAhead(Inline(), lambda cameras: PlacedCameras({}, EMPTY, EMPTY))
+    ahead = LiftAhead(Inline(), lambda cameras: PlacedCameras({}, Window(), EMPTY, EMPTY))
     ahead.take([feature("left")], {"left": 0})
     ahead.offer("left", 5, Inline().submit(fails), np.eye(4))
     with pytest.raises(RuntimeError, match="out of memory"):

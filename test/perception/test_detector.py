@@ -11,7 +11,10 @@ import pytest
 from mm_fusion_ros.config import PerceptionConfig
 from mm_fusion_ros.geometry import planar
 from mm_fusion_ros.inference.model_folder import ModelError, ModelFolder, write_manifest
+from mm_fusion_ros.perception import maps
 from mm_fusion_ros.perception.detector import NOTHING, CameraFeature, Detector, LidarFeature
+from mm_fusion_ros.perception.grid import FEATURE_CELLS
+from mm_fusion_ros.perception.window import Window
 from mm_fusion_ros.sensors.camera import PreparedImage
 from mm_fusion_ros.sensors.lidar import PreparedScan
 
@@ -75,6 +78,49 @@ def test_a_camera_alone_finds_objects_only_where_it_looks(detector: Detector) ->
     for item in found.objects:
         if "camera" in item.support:
             assert item.centre[0] > abs(item.centre[1]) - 3.0
+
+
+def test_beyond_the_margin_the_rest_of_the_grid_changes_nothing(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eye, scan = camera(detector), lidar(detector)
+    believed = np.ones((2, FEATURE_CELLS, FEATURE_CELLS), np.float32)
+
+    def answer() -> np.ndarray:
+        placed = detector.place([eye])
+        believed[0] = placed.covered
+        output, share = detector._fuse(placed, scan, believed)
+        assert share.sum(axis=0) == pytest.approx(1.0, abs=1e-5)
+        return 1.0 / (1.0 + np.exp(-output[maps.packed(maps.CLASS)]))
+
+    assert detector.place([eye]).grid.shape[2] < FEATURE_CELLS
+    small = answer()
+    monkeypatch.setattr(Window, "around", classmethod(lambda cls, covered: cls()))
+    assert detector.place([eye]).grid.shape[2] == FEATURE_CELLS
+    assert np.abs(small - answer()).max() < 0.01
+
+
+def test_alone_each_modality_says_what_the_fusion_would_make_of_it(detector: Detector) -> None:
+    eye, scan = camera(detector), lidar(detector)
+    placed = detector.place([eye])
+    believed = np.zeros((2, FEATURE_CELLS, FEATURE_CELLS), np.float32)
+    believed[0] = placed.covered
+    by_camera, share = detector._fuse(placed, None, believed)
+    inside = placed.window.of_maps
+    said = detector._graphs["fusion"].infer(
+        {
+            "camera": placed.grid,
+            "by_camera": placed.answer,
+            "lidar": np.zeros_like(scan.grid[inside]),
+            "by_lidar": np.zeros_like(placed.answer),
+            "trust": believed[None][inside],
+        }
+    )
+    assert by_camera[inside] == pytest.approx(said["output"][0], abs=1e-4)
+    assert np.array_equal(share[0], placed.covered) and not share[1].any()
+    assert (by_camera[maps.packed(maps.CLASS)][:, ~placed.covered] == maps.UNSEEN).all()
+    by_lidar, _ = detector._fuse(None, scan, np.stack([believed[1], believed[1] + 1.0]))
+    assert np.array_equal(by_lidar, scan.answer[0])
 
 
 def test_a_scan_of_another_instant_is_moved_before_it_is_used(detector: Detector) -> None:

@@ -50,14 +50,14 @@ def test_a_cell_straight_ahead_projects_onto_the_image_centre_column() -> None:
     centres = grid.cell_centres(grid.FEATURE_CELLS)
     # The cell's centre is at y = -0.625; its first point lies 0.3125 m nearer and farther right.
     ix, iy = int(np.argmin(np.abs(centres - 10.3))), grid.FEATURE_CELLS // 2 - 1
-    cell = ix * grid.FEATURE_CELLS + iy
-    row, column = divmod(int(lift.pixel[cell, 0]), 384 // grid.STRIDE)
+    cell = ix, iy, 0
+    row, column = divmod(int(lift.pixel[cell]), 384 // grid.STRIDE)
     x, y = centres[ix] - 0.3125, -0.9375
     # By the pinhole u is 191.5 - 190 y / x; at the camera's own height v is in the middle.
     assert column == int((191.5 - 190.0 * y / x + 0.5) / grid.STRIDE)
     assert row == 144 // grid.STRIDE
-    assert lift.valid[cell, 0] == 1.0
-    assert lift.log_depth[cell, 0] == pytest.approx(np.log(x))
+    assert lift.valid[cell] == 1.0
+    assert lift.log_depth[cell] == pytest.approx(np.log(x))
 
 
 def test_cells_behind_the_camera_or_in_the_padding_are_not_seen() -> None:
@@ -67,7 +67,7 @@ def test_cells_behind_the_camera_or_in_the_padding_are_not_seen() -> None:
     assert lift.covered[~behind].any() and not lift.covered[behind].any()
     # Only the lower half of the image is picture: what lies above the horizon is not seen.
     padded = grid.lift_geometry(K, camera, (0.0, 150.0, 384.0, 288.0), (384, 288))
-    assert not padded.valid[:, -1].any()  # 1.2 m is above a camera at 0.3 m
+    assert not padded.valid[..., -1].any()  # 1.2 m is above a camera at 0.3 m
     assert (padded.pixel[padded.valid == 0] == 0).all()
     # Rows 150 and below, of four pixels each, are 37 and below.
     assert (padded.pixel[padded.valid == 1] >= 37 * (384 // grid.STRIDE)).all()
@@ -77,11 +77,10 @@ def test_turning_the_base_under_a_camera_turns_what_it_sees() -> None:
     camera = transform(OPTICAL, np.array([0.0, 0.0, 1.0]))
     ahead = grid.lift_geometry(K, camera, WHOLE, (384, 288)).valid
     left = grid.lift_geometry(K, planar(0.0, 0.0, np.pi / 2) @ camera, WHOLE, (384, 288)).valid
-    shape = (grid.FEATURE_CELLS, grid.FEATURE_CELLS, -1)
     # A quarter turn to the left takes (x, y) to (-y, x), and the points of a cell with it.
-    turned = ahead.reshape(shape).transpose(1, 0, 2)[::-1]
+    turned = ahead.transpose(1, 0, 2)[::-1]
     order = [
         grid.LIFT_POINTS_M.index((y, -x, z)) if z < 1.0 else number
         for number, (x, y, z) in enumerate(grid.LIFT_POINTS_M)
     ]
-    assert (left.reshape(shape) != turned[:, :, order]).mean() < 1e-3
+    assert (left != turned[:, :, order]).mean() < 1e-3

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mm_fusion_ros.model.blocks import Pyramid, convolution
-from mm_fusion_ros.perception.grid import FEATURE_CELLS, LIFT_POINTS_M, LIFT_SHAPE
+from mm_fusion_ros.perception.grid import LIFT_POINTS_M
 from mm_fusion_ros.perception.rays import RAY_CHANNELS
 
 IMAGE_FEATURES = 24
@@ -66,11 +66,9 @@ class CameraGrid(nn.Module):
         self.pyramid = Pyramid((channels, 96), (0, 1))
 
     def forward(self, lifted: Tensor) -> Tensor:
-        """(B, FEATURE_CELLS^2, points * (IMAGE_FEATURES + 1)) to (B, channels, h, w)."""
-        reduced = self.reduce(lifted).transpose(1, 2)
-        return self.pyramid(  # type: ignore[no-any-return]
-            reduced.reshape(-1, reduced.shape[1], FEATURE_CELLS, FEATURE_CELLS)
-        )
+        """(B, h, w, points * (IMAGE_FEATURES + 1)) to (B, channels, h, w); h and w are even."""
+        features: Tensor = self.pyramid(self.reduce(lifted).permute(0, 3, 1, 2))
+        return features
 
 
 def lift(features: Tensor, pixel: Tensor, log_depth: Tensor, valid: Tensor) -> Tensor:
@@ -81,17 +79,18 @@ def lift(features: Tensor, pixel: Tensor, log_depth: Tensor, valid: Tensor) -> T
 
     Args:
         features: (N, IMAGE_FEATURES + 2, h, w), from `CameraEncoder`.
-        pixel, log_depth, valid: (N, *LIFT_SHAPE), from `lift_geometry`.
+        pixel, log_depth, valid: (N, h, w, points), from `lift_geometry`, of all cells or of a
+            rectangle of them.
 
     Returns:
-        (N, FEATURE_CELLS^2, points * (IMAGE_FEATURES + 1)): gated features and the gate itself,
-        for each of `LIFT_POINTS_M`.
+        (N, h, w, points * (IMAGE_FEATURES + 1)): gated features and the gate itself, for each of
+        `LIFT_POINTS_M`.
     """
     count, channels = features.shape[:2]
     pixels = features.flatten(2).transpose(1, 2)
-    first = torch.arange(count, device=pixel.device).view(-1, 1, 1) * pixels.shape[1]
+    first = torch.arange(count, device=pixel.device).view(-1, 1, 1, 1) * pixels.shape[1]
     seen = pixels.reshape(-1, channels)[(pixel + first).reshape(-1)]
-    seen = seen.reshape(count, *LIFT_SHAPE, channels)
+    seen = seen.reshape(*pixel.shape, channels)
     mean = seen[..., IMAGE_FEATURES : IMAGE_FEATURES + 1]
     scale = seen[..., IMAGE_FEATURES + 1 :].exp()
     visible = valid.unsqueeze(-1)
@@ -99,4 +98,4 @@ def lift(features: Tensor, pixel: Tensor, log_depth: Tensor, valid: Tensor) -> T
     # A part of each feature passes whatever the depth says: a wrong depth must not blind the grid.
     passing = (gate + PASSING) * visible
     lifted = torch.cat([seen[..., :IMAGE_FEATURES] * passing, gate], dim=-1)
-    return lifted.reshape(count, LIFT_SHAPE[0], -1)
+    return lifted.flatten(3)

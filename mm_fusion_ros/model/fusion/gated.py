@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mm_fusion_ros.model.fusion.strategy import present_in
-from mm_fusion_ros.model.fusion.weighing import ABSENT, MAX_LOG_RATIO, NOTHING, WeighingFusion
+from mm_fusion_ros.model.fusion.weighing import ABSENT, MAX_LOG_RATIO, WeighingFusion
 from mm_fusion_ros.perception import maps
 
 LEAST_TRUST = 1e-3
@@ -92,7 +92,7 @@ class GatedFusion(WeighingFusion):
                 camera_part[:, :1] * by_camera[:, CLASS]
                 + lidar_part[:, :1] * by_lidar[:, CLASS]
                 + added[:, CLASS]
-                + (1.0 - present_in(trust).amax(dim=1, keepdim=True)) * NOTHING,
+                + (1.0 - present_in(trust).amax(dim=1, keepdim=True)) * maps.UNSEEN,
                 camera_part[:, 1:] * by_camera[:, BOX]
                 + lidar_part[:, 1:] * by_lidar[:, BOX]
                 + added[:, BOX],

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mm_fusion_ros.model.fusion.strategy import present_in
-from mm_fusion_ros.model.fusion.weighing import ABSENT, MAX_LOG_RATIO, NOTHING, WeighingFusion
+from mm_fusion_ros.model.fusion.weighing import ABSENT, MAX_LOG_RATIO, WeighingFusion
 from mm_fusion_ros.perception import maps
 
 WHAT = maps.packed(maps.CLASS)
@@ -30,7 +30,7 @@ class MaskedFusion(WeighingFusion):
     def __init__(self, camera_channels: int, lidar_channels: int, fused_channels: int) -> None:
         super().__init__(camera_channels, lidar_channels, fused_channels)
         nothing = torch.zeros(1, maps.PACKED, 1, 1)
-        nothing[:, maps.packed(maps.CLASS)] = NOTHING
+        nothing[:, maps.packed(maps.CLASS)] = maps.UNSEEN
         self.register_buffer("nothing", nothing, persistent=False)
 
     nothing: Tensor

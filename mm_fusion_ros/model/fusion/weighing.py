@@ -13,8 +13,6 @@ from mm_fusion_ros.model.fusion.strategy import Answering, FusionStrategy
 ABSENT = 1e4
 """Taken from the logit of what is not there: its weight is exactly 0 in float32."""
 MAX_LOG_RATIO = 6.0
-NOTHING = -12.0
-"""Logit of every class where nobody looks."""
 
 
 class WeighingFusion(FusionStrategy):
