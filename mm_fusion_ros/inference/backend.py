@@ -208,8 +208,12 @@ def fits(given: tuple[int, ...], expected: tuple[Dimension, ...], named: dict[st
 def all_finite(array: Array) -> bool:
     """Whether an array of any dtype holds neither NaN nor infinity.
 
-    The extremes tell: NaN propagates through both, and no array of flags is allocated.
+    A sum that is finite is one of finite numbers; one that is not may also have overflown, and then
+    the extremes tell. No array of flags is allocated.
     """
     if array.size == 0 or array.dtype.kind not in "fc":
         return True
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(array.sum()):
+            return True
     return bool(np.isfinite(array.min()) and np.isfinite(array.max()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,7 +130,7 @@ class PlacedCameras:
     grid: Array
     answer: Array
 
-    @property
+    @cached_property
     def covered(self) -> NDArray[np.bool_]:
         """(FEATURE_CELLS, FEATURE_CELLS), which cells any image sees."""
         return any_covered(self.lifts)

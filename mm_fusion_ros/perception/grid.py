@@ -9,6 +9,7 @@ convolutions are cheap; the answer is twice as fine again, four cells out of eac
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,7 +105,7 @@ class LiftGeometry:
     log_depth: NDArray[np.float32]
     valid: NDArray[np.float32]
 
-    @property
+    @cached_property
     def covered(self) -> NDArray[np.bool_]:
         """(FEATURE_CELLS, FEATURE_CELLS), where any point of the cell is seen."""
         return np.asarray(self.valid.max(axis=2) > 0.0)

@@ -39,6 +39,7 @@ START_LIMIT_S, STOP_LIMIT_S = 60.0, 10.0
 AFTER_S = 2.5
 WARM_UP_S = 3.0
 POLL_S = 0.02
+ASK_AGAIN_S = 0.1
 
 
 class BenchError(RuntimeError):
@@ -71,7 +72,8 @@ class Listener:
         if not self._state.service_is_ready():
             return False
         future = self._state.call_async(GetState.Request())
-        limit_s = time.monotonic() + 0.5
+        # An answer is lost while its way back is not set up yet: then it is asked for again.
+        limit_s = time.monotonic() + ASK_AGAIN_S
         while not future.done() and time.monotonic() < limit_s:
             time.sleep(POLL_S / 10)
         result = future.result() if future.done() else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -19,6 +20,8 @@ from mm_fusion_ros.allocation import keep_freed_memory
 LONGEST_WAIT_S = 0.5
 KEPT_BYTES = 64 << 20
 """Freed memory that a node keeps for its next message: about what one tick needs."""
+SWITCH_S = 0.0005
+"""How long a thread whose answer is there waits for the interpreter; ten times that by default."""
 # Set in the environment of a child process, it ends the child with its parent.
 END_WITH_PARENT = "MM_FUSION_END_WITH_PARENT"
 PR_SET_PDEATHSIG = 1
@@ -63,11 +66,14 @@ def run_node(make: Callable[[], Any], args: Sequence[str] | None, choice: str = 
         choice: the executor by name; empty takes the node's parameter `executor`.
     """
     keep_freed_memory(KEPT_BYTES)
+    sys.setswitchinterval(SWITCH_S)
     if os.environ.get(END_WITH_PARENT) and sys.platform.startswith("linux"):
         # Even when the parent is killed and cannot end its children itself.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
     rclpy.init(args=None if args is None else list(args))
     node = make()
+    # What is there now stays: looking for garbage among it would stop a tick for some time.
+    gc.freeze()
     executor = executor_of(choice or str(node.get_parameter("executor").value))
     try:
         spin(node, executor)
