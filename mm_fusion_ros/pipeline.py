@@ -14,14 +14,13 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Union, cast
+from dataclasses import replace
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mm_fusion_ros.config import FusionConfig
-from mm_fusion_ros.geometry import apply
 from mm_fusion_ros.grounding.target import TargetKeeper
 from mm_fusion_ros.localization.enu import LocalPlane
 from mm_fusion_ros.localization.fallback import OdometryFallback
@@ -39,8 +38,8 @@ from mm_fusion_ros.perception.detector import (
     LidarFeature,
     PlacedCameras,
 )
+from mm_fusion_ros.perception.evidence import Evidence, Feature, obstacle_points
 from mm_fusion_ros.perception.obstacles import obstacle_grid
-from mm_fusion_ros.perception.seen_points import seen_points
 from mm_fusion_ros.perception.tracking import Tracker
 from mm_fusion_ros.reliability.gate import Gate
 from mm_fusion_ros.samples import (
@@ -66,31 +65,9 @@ from mm_fusion_ros.sensors.rejection import Rejected
 from mm_fusion_ros.sync.synchronizer import DeadlineSynchronizer, TickSet, Verdict
 
 log = logging.getLogger(__name__)
-Feature = Union[CameraFeature, LidarFeature]
 SEEING = (Modality.CAMERA, Modality.LIDAR)
 SAME_INSTANT_NS = 5_000_000
 """A camera and a lidar this near are one instant, however the robot moves."""
-
-
-@dataclass
-class Evidence:
-    """One camera's or lidar's sample on its way to the tick.
-
-    Attributes:
-        frame: a camera's, checked; None of a lidar.
-        prepared: model-ready; of most frames of a fast camera nobody ever wants it.
-        feature: under way or done; None while nobody has asked for it.
-        obstacles: the same for the obstacle grid of a scan, in base_link at its own stamp.
-    """
-
-    frame: CameraFrame | None = None
-    prepared: PreparedImage | PreparedScan | None = None
-    feature: Pending[Feature] | None = None
-    obstacles: Pending[ObstacleGrid] | None = None
-
-
-def _met_anything(evidence: Evidence) -> bool:
-    return isinstance(evidence.prepared, PreparedScan) and len(evidence.prepared.points) > 0
 
 
 class Pipeline:
@@ -480,28 +457,11 @@ class Pipeline:
     def _obstacles(
         self, scans: list[tuple[Evidence, Float]], cameras: list[CameraFeature]
     ) -> ObstacleGrid | None:
-        """The grid of all scans at the tick; one scan at the tick has had it made already.
-
-        Without a scan that met anything, what the images show takes its place.
-        """
-        if cameras and not any(_met_anything(evidence) for evidence, _ in scans):
-            return self._grid_of(np.concatenate([self._seen_by(camera) for camera in cameras]))
-        if not scans:
-            return None
-        evidence, tick_from_base = scans[0]
-        if len(scans) == 1 and evidence.obstacles and np.array_equal(tick_from_base, np.eye(4)):
-            return evidence.obstacles.result()
-        clouds = []
-        for evidence, tick_from_base in scans:
-            assert isinstance(evidence.prepared, PreparedScan)
-            clouds.append(apply(tick_from_base, evidence.prepared.points[:, :3]))
-        return self._grid_of(np.concatenate(clouds))
-
-    @staticmethod
-    def _seen_by(camera: CameraFeature) -> Float:
-        image = camera.image
-        base_from_camera = camera.tick_from_base @ image.base_from_camera
-        return seen_points(camera.features[0], image.intrinsics, base_from_camera, image.valid)
+        """The grid of all scans at the tick; one scan at the tick has had it made already."""
+        points = obstacle_points(scans, cameras)
+        if isinstance(points, np.ndarray):
+            return self._grid_of(points)
+        return None if points is None else points.result()
 
     def _grid_of(self, points: NDArray[np.floating]) -> ObstacleGrid:
         with self._stopwatch.measure("obstacles"):

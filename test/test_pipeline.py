@@ -353,7 +353,7 @@ def test_without_a_lidar_that_meets_anything_the_obstacle_grid_is_made_of_the_im
     untrained_model: Path, scans: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ahead = np.column_stack([np.linspace(1.0, 8.0, 60), np.zeros(60), np.zeros(60)])
-    monkeypatch.setattr("mm_fusion_ros.pipeline.seen_points", lambda *_: ahead)
+    monkeypatch.setattr("mm_fusion_ros.perception.evidence.seen_points", lambda *_: ahead)
     detector = Detector(ModelFolder.open(untrained_model), PerceptionConfig(threads=1))
     arrivals = without(stream(0.5), "lidar")
     if scans == "empty":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import os
 import signal
 import sys
@@ -72,8 +71,6 @@ def run_node(make: Callable[[], Any], args: Sequence[str] | None, choice: str = 
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
     rclpy.init(args=None if args is None else list(args))
     node = make()
-    # What is there now stays: looking for garbage among it would stop a tick for some time.
-    gc.freeze()
     executor = executor_of(choice or str(node.get_parameter("executor").value))
     try:
         spin(node, executor)
