@@ -27,8 +27,8 @@ class Calibration:
             (Platt, 1999).
         final_scale, final_bias: the same, once the images were looked at too.
         look_weight: how much the images' word on the class counts; 0 is not at all.
-        exists_weights: how much the images' word on whether anything is there counts: where they
-            say so, and where they say that there is nothing; added to the final logit.
+        exists_weights: how much the images' word on whether anything is there counts, in the order
+            of `second_look.exists_evidence`; added to the final logit.
         colour_scale: multiplies the evidence for a colour.
         class_prior, colour_prior: how often the region head sees each, so that what it says can be
             taken as evidence; empty for all alike.
@@ -41,7 +41,7 @@ class Calibration:
     final_scale: float = 1.0
     final_bias: float = 0.0
     look_weight: float = 1.0
-    exists_weights: tuple[float, float] = (0.0, 0.0)
+    exists_weights: tuple[float, float, float] = (0.0, 0.0, 0.0)
     colour_scale: float = 1.0
     class_prior: tuple[float, ...] = ()
     colour_prior: tuple[float, ...] = ()

@@ -349,6 +349,7 @@ class Detector:
                 )
                 said.classes[regions.rows] = np.exp(judged["classes"].astype(np.float64))
                 said.in_view[regions.rows] = True
+                said.claimed[regions.rows] = regions.claimed
                 said.colours[regions.rows] = np.exp(judged["colours"].astype(np.float64))
         return looks
 

@@ -19,6 +19,8 @@ MARGIN = 1.3
 """A crop is wider than its object by this factor: surroundings tell, and boxes err."""
 SMALLEST_PX = 8.0
 LARGEST_PX = 1024.0
+SAME = 0.4
+"""Two pieces of which this part is common (intersection over union) show the same."""
 NEAREST_M = 0.5
 """Objects of which a corner is nearer to the camera than this are not looked at."""
 LEVELS = 5
@@ -36,11 +38,13 @@ class Regions:
         crops: (k, CROP, CROP, 3) uint8 RGB; black beyond the image.
         about: (k, ABOUT) float32.
         rows: (k,) int64, which of the boxes each shows; boxes out of view have none.
+        claimed: (k,) whether a box before it in the list has nearly the same piece.
     """
 
     crops: NDArray[np.uint8]
     about: NDArray[np.float32]
     rows: NDArray[np.int64]
+    claimed: NDArray[np.bool_]
 
 
 def squares(
@@ -77,6 +81,17 @@ def squares(
     return np.column_stack([middle, edge, edge * away / intrinsics[0, 0]]), seen
 
 
+def claimed(pieces: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(k,) which squares (k, 3 and more) of middle u v and edge are nearly one before them."""
+    low, high = (pieces[:, :2] + sign * pieces[:, 2:3] / 2.0 for sign in (-1.0, 1.0))
+    sides = np.minimum(high[:, None], high) - np.maximum(low[:, None], low)
+    common = np.maximum(sides, 0.0).prod(axis=2)
+    area = pieces[:, 2] ** 2
+    same = common > SAME * (area[:, None] + area - common)
+    result: NDArray[np.bool_] = np.tril(same, -1).any(axis=1)
+    return result
+
+
 def cut(
     image: NDArray[np.uint8],
     intrinsics: Float,
@@ -92,7 +107,7 @@ def cut(
     if not len(boxes):
         return Regions(
             np.zeros((0, CROP, CROP, 3), np.uint8), np.zeros((0, ABOUT), np.float32),
-            np.zeros(0, np.int64),
+            np.zeros(0, np.int64), np.zeros(0, bool),
         )  # fmt: skip
     found, seen = squares(boxes, intrinsics, base_from_camera, valid)
     rows = np.flatnonzero(seen)
@@ -118,7 +133,7 @@ def cut(
             levels[level], _crop_to_image(u, v, edge, 2**level), (CROP, CROP), dst=crop,
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_CONSTANT,
         )  # fmt: skip
-    return Regions(crops, about, rows)
+    return Regions(crops, about, rows, claimed(found[rows]))
 
 
 def _crop_to_image(u: float, v: float, edge: float, halved: int) -> NDArray[np.float64]:

@@ -35,11 +35,13 @@ class Looks:
         classes: (n, classes + 1) probabilities, the last of "none of these".
         colours: (n, colours) probabilities.
         in_view: (n,) whether the image reaches where the object is.
+        claimed: (n,) whether a stronger object has nearly the same piece of the image.
     """
 
     classes: Float
     colours: Float
     in_view: NDArray[np.bool_]
+    claimed: NDArray[np.bool_]
 
     @classmethod
     def blind(cls, count: int) -> Looks:
@@ -47,7 +49,7 @@ class Looks:
         classes = np.zeros((count, len(CLASSES) + 1))
         classes[:, -1] = 1.0
         colours = np.full((count, len(COLOURS)), 1.0 / len(COLOURS))
-        return cls(classes, colours, np.zeros(count, bool))
+        return cls(classes, colours, np.zeros(count, bool), np.zeros(count, bool))
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,18 +114,20 @@ def colour_evidence(looks: Looks, calibration: Calibration) -> Float:
 
 
 def exists_evidence(looks: Looks) -> Float:
-    """(n,) log-odds of one image that it shows any object there; 0 out of its view."""
-    none = np.clip(looks.classes[:, -1], SURE, 1.0 - SURE)
-    result: Float = np.where(looks.in_view, np.log((1.0 - none) / none), 0.0)
-    return result
+    """(n, 3) what one image says of any object being there; its parts are weighed apart.
 
-
-def exists_parts(total: Float) -> Float:
-    """(n, 2) what speaks for an object and what against, of (n,) log-odds of all images.
-
-    They are weighed apart: an image that shows nothing may also show what stands before it.
+    The log-odds that it shows one, where no stronger object claims that piece of the image; the
+    same where one does, for what it shows is then explained already: an image cannot tell which of
+    two places along a ray an object stands in. Last, as a negative number, the log-odds that speak
+    against one: what shows nothing may also show what stands before it. 0 out of its view.
     """
-    return np.column_stack([np.maximum(total, 0.0), np.minimum(total, 0.0)])
+    none = np.clip(looks.classes[:, -1], SURE, 1.0 - SURE)
+    odds = np.where(looks.in_view, np.log((1.0 - none) / none), 0.0)
+    shown = np.maximum(odds, 0.0)
+    return np.column_stack(
+        [np.where(looks.claimed, 0.0, shown), np.where(looks.claimed, shown, 0.0),
+         np.minimum(odds, 0.0)]
+    )  # fmt: skip
 
 
 def on_grid(class_logits: NDArray[np.float32], calibration: Calibration) -> tuple[Float, Float]:
@@ -174,9 +178,9 @@ def judge(
     by_image = _total(voices.values(), (count, len(CLASSES)))
     kind, logit = combined(class_logits, by_image, calibration)
 
-    there = _total((weight[n] * exists_evidence(each) for n, each in looks.items()), (count,))
+    there = _total((weight[n] * exists_evidence(each) for n, each in looks.items()), (count, 3))
     logit = calibration.final_scale * logit + calibration.final_bias
-    logit = logit + exists_parts(there) @ np.asarray(calibration.exists_weights)
+    logit = logit + there @ np.asarray(calibration.exists_weights)
 
     seen = [weight[n] * colour_evidence(each, calibration) for n, each in looks.items()]
     colours = softmax(calibration.colour_scale * _total(seen, (count, len(COLOURS))))

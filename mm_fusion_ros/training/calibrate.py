@@ -26,7 +26,6 @@ from mm_fusion_ros.perception.second_look import (
     colour_evidence,
     combined,
     exists_evidence,
-    exists_parts,
     judge,
     on_grid,
 )
@@ -71,11 +70,11 @@ class Case:
         return classes, colours
 
     def exists(self) -> Float:
-        """(n, 2), `exists_parts` of all images together."""
-        total = np.zeros(len(self.found))
-        for looks in self.looks.values():
-            total += exists_evidence(looks)
-        return exists_parts(total)
+        """(n, 3), `exists_evidence` of all images together."""
+        return sum(
+            (exists_evidence(looks) for looks in self.looks.values()),
+            start=np.zeros((len(self.found), 3)),
+        )
 
 
 def prepare(seed: int, protocol: Protocol) -> tuple[Scene, list[PreparedImage], PreparedScan]:
@@ -133,28 +132,29 @@ def platt(logits: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[float,
 
 def regression(
     evidence: NDArray[np.float64], right: NDArray[np.bool_]
-) -> tuple[float, float, float, float]:
+) -> tuple[float, float, tuple[float, ...]]:
     """Scale, bias and weights that make the sigmoid of their sum the probability of being right.
 
     Args:
-        evidence: (n, 3), a logit and what speaks for and against an object.
+        evidence: (n, 1 + k), a logit and what else speaks for and against an object.
         right: (n,).
 
     Returns:
-        scale and bias of the logit, and the weights of the other two, which are never negative.
+        scale and bias of the logit, and the k weights of the others, which are never negative.
     """
+    others = evidence.shape[1] - 1
 
     def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        z = evidence @ parameters[:3] + parameters[3]
+        z = evidence @ parameters[:-1] + parameters[-1]
         error = 1.0 / (1.0 + np.exp(-np.clip(z, -40.0, 40.0))) - right
         slope = np.append(error @ evidence, error.sum()) / len(z)
         return float(np.mean(np.logaddexp(0.0, z) - right * z)), slope
 
-    bounds = [(None, None), (0.0, None), (0.0, None), (None, None)]
-    start = np.array([1.0, 0.0, 0.0, 0.0])
+    bounds = [(None, None), *[(0.0, None)] * others, (None, None)]
+    start = np.append(1.0, np.zeros(others + 1))
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
-    scale, said_for, said_against, bias = (round(float(value), 5) for value in found)
-    return scale, bias, said_for, said_against
+    scale, *weights, bias = (round(float(value), 5) for value in found)
+    return scale, bias, tuple(weights)
 
 
 def log_loss(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
@@ -214,11 +214,14 @@ def fit(cases: Sequence[Case], by_bearing: bool, protocol: Protocol) -> Calibrat
         finals.append(logits[owner != NOT_ASKED])
         parts.append(case.exists()[owner != NOT_ASKED])
         rights.append(owner[owner != NOT_ASKED] >= 0)
-    scale, bias, said_for, said_against = regression(
+    scale, bias, (first, others, against) = regression(
         np.column_stack([np.concatenate(finals), np.concatenate(parts)]), np.concatenate(rights)
     )
     result = replace(
-        result, final_scale=scale, final_bias=bias, exists_weights=(said_for, said_against)
+        result,
+        final_scale=scale,
+        final_bias=bias,
+        exists_weights=(first, others, against),
     )
 
     errors, sigmas = position_errors(cases, result, by_bearing, protocol)

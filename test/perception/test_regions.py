@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mm_fusion_ros.perception.regions import CROP, MARGIN, cut, squares
+from mm_fusion_ros.perception.regions import CROP, MARGIN, claimed, cut, squares
 
 OPTICAL = np.array([[0, 0, 1, 0.0], [-1, 0, 0, 0.0], [0, -1, 0, 1.0], [0, 0, 0, 1.0]])
 K = np.array([[200.0, 0.0, 191.5], [0.0, 200.0, 143.5], [0.0, 0.0, 1.0]])
@@ -80,3 +80,13 @@ def test_a_picture_of_twice_the_size_gives_the_same_crop_but_sharper() -> None:
     assert two.about[0, 3] - one.about[0, 3] == pytest.approx(np.log(2.0), abs=1e-5)
     assert two.about[0, 4] == pytest.approx(one.about[0, 4], abs=1e-5)
     assert two.about[0, :3] == pytest.approx(one.about[0, :3], abs=0.01)
+
+
+def test_of_two_on_one_ray_the_later_finds_its_piece_claimed() -> None:
+    # Middle and edge: the same thing at 8 and at 6 m, one beside it, one far smaller before it.
+    pieces = np.array([[100.0, 80.0, 40.0], [101.0, 81.0, 53.0], [150.0, 80.0, 40.0],
+                       [100.0, 80.0, 12.0]])  # fmt: skip
+    # Common with the first: 40^2 of 53^2 pixels, 0.57; 0; 12^2 of 40^2, 0.09.
+    assert claimed(pieces).tolist() == [False, True, False, False]
+    assert claimed(pieces[::-1]).tolist() == [False, False, False, True]
+    assert claimed(pieces[:0]).tolist() == []

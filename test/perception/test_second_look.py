@@ -35,7 +35,7 @@ def look(name: str, colour: str, sure: float = 0.9, none: float = 0.0) -> Looks:
     classes[0, -1] = none
     colours = np.full((1, len(COLOURS)), 0.1 / (len(COLOURS) - 1))
     colours[0, COLOURS.index(colour)] = 0.9
-    return Looks(classes, colours, np.ones(1, bool))
+    return Looks(classes, colours, np.ones(1, bool), np.zeros(1, bool))
 
 
 def said(raw: np.ndarray, calibration: Calibration = PLAIN, **looks: Looks) -> Judgement:
@@ -104,7 +104,7 @@ def test_each_object_is_judged_by_what_is_said_of_it() -> None:
     looks = Looks(
         *[
             np.concatenate([getattr(each, name) for each in both])
-            for name in ("classes", "colours", "in_view")
+            for name in ("classes", "colours", "in_view", "claimed")
         ]
     )
     together = judge(raw, {"front": looks}, PLAIN)
@@ -116,7 +116,7 @@ def test_each_object_is_judged_by_what_is_said_of_it() -> None:
 
 
 def test_an_image_that_surely_shows_an_object_speaks_for_its_being_there() -> None:
-    heard = Calibration(exists_weights=(0.5, 0.1))
+    heard = Calibration(exists_weights=(0.5, 0.0, 0.1))
     unsure = on_grid(box=-2.0)
     alone = said(unsure, heard).probability[0]
     seen = said(unsure, heard, front=look("box", "red", none=0.01)).probability[0]
@@ -128,6 +128,25 @@ def test_an_image_that_surely_shows_an_object_speaks_for_its_being_there() -> No
     assert said(unsure, heard, front=Looks.blind(1)).probability[0] == alone
     doubted = judge(unsure, {"front": look("box", "red", none=0.01)}, heard, {"front": 0.1})
     assert alone < doubted.probability[0] < seen
+
+
+def test_of_two_on_one_ray_the_image_speaks_for_the_stronger() -> None:
+    heard = Calibration(exists_weights=(0.5, 0.2, 0.1))
+    raw = np.concatenate([on_grid(box=-1.0), on_grid(box=-2.0)])
+    both = [look("box", "red", none=0.01)] * 2
+    looks = Looks(
+        *[
+            np.concatenate([getattr(each, name) for each in both])
+            for name in ("classes", "colours", "in_view", "claimed")
+        ]
+    )
+    free = judge(raw, {"front": looks}, heard).probability
+    looks.claimed[1] = True
+    taken = judge(raw, {"front": looks}, heard).probability
+    assert taken[0] == free[0]
+    logit = np.log(taken / (1.0 - taken)) - np.log(free / (1.0 - free))
+    # log(0.99 / 0.01) = 4.6, of which 0.2 are left instead of 0.5.
+    assert logit[1] == pytest.approx(-0.3 * 4.595, abs=0.01)
 
 
 def test_shares_go_to_who_is_sure() -> None:

@@ -144,7 +144,7 @@ def detection(
     classes = np.zeros((1, len(CLASSES) + 1))
     classes[0, CLASSES.index(name)] = 1.0
     colours = softmax(3.0 * np.eye(len(COLOURS))[[colour]])
-    return found, Looks(classes, colours, np.ones(1, bool))
+    return found, Looks(classes, colours, np.ones(1, bool), np.zeros(1, bool))
 
 
 def together(parts: list, kind: type) -> object:
@@ -211,7 +211,7 @@ def test_images_that_tell_nothing_lose_their_weight_and_good_ones_keep_it() -> N
 def test_images_that_know_whether_anything_is_there_are_heard() -> None:
     rng = np.random.default_rng(2)
 
-    def weights(knows: bool) -> tuple[float, float]:
+    def weights(knows: bool) -> list[float]:
         cases = []
         for _ in range(1500):
             here = rng.random() < 0.5
@@ -220,7 +220,8 @@ def test_images_that_know_whether_anything_is_there_are_heard() -> None:
             looks.classes[:, -1] = 0.1 if shows else 0.9
             looks.classes[:, :-1] *= 1.0 - looks.classes[:, -1:]
             cases.append(case([(found, looks)], 10.0 if here else 30.0))
-        return calibrate.fit(cases, False, PROTOCOL).exists_weights
+        first, _, against = calibrate.fit(cases, False, PROTOCOL).exists_weights
+        return [first, against]
 
     assert min(weights(knows=True)) > 0.7
     assert max(weights(knows=False)) < 0.2
