@@ -18,7 +18,7 @@ from typing import Any
 from mm_fusion_ros.config import FusionConfig, PerceptionConfig
 from mm_fusion_ros.evaluation import bench_samples
 from mm_fusion_ros.evaluation.latency import bench_pipeline, bench_synchronizer
-from mm_fusion_ros.evaluation.machine import described, machine
+from mm_fusion_ros.evaluation.machine import described, machine, speed
 from mm_fusion_ros.sync.tick import Outcome, Verdict
 
 PARTS = ("pipeline", "live", "sync", "startup")
@@ -90,9 +90,10 @@ def run(args: argparse.Namespace) -> int:
     parts: dict[str, Callable[[argparse.Namespace], Bench]] = {
         "pipeline": run_pipeline, "live": run_live, "sync": run_sync, "startup": run_startup,
     }  # fmt: skip
-    facts = machine()
+    facts = machine() | {"gflops_now": f"{speed(time.perf_counter_ns):.0f}"}
     results: dict[str, Bench] = {}
     print(f"machine: {described(facts)}")
+    print(f"its speed just now: {facts['gflops_now']} GFLOP/s (products of matrices, float32)")
     for name in PARTS if args.part == "all" else (args.part,):
         results[name] = parts[name](args)
         print(f"\n{name}")

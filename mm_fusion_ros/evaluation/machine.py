@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import statistics
+from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
+
+PRODUCT, PRODUCTS = 512, 40
+"""Edge of the matrices by which a machine's speed is told, and how often they are multiplied."""
 
 
 def machine() -> dict[str, str]:
@@ -37,3 +44,21 @@ def described(facts: dict[str, str]) -> str:
         f"{facts['processor']}, {facts['cores']} cores, {facts['memory']}, {facts['system']}, "
         f"Python {facts['python']}, ONNX Runtime {facts['onnxruntime']}"
     )
+
+
+def speed(clock_ns: Callable[[], int]) -> float:
+    """How fast the machine is just now, all cores together [GFLOP/s].
+
+    Shared machines vary by a factor of three from hour to hour: durations are comparable where this
+    is alike. The median over products of two square float32 matrices.
+
+    Args:
+        clock_ns: steady time [ns].
+    """
+    matrix = np.random.default_rng(0).random((PRODUCT, PRODUCT), dtype=np.float32)
+    durations = []
+    for _ in range(PRODUCTS):
+        began_ns = clock_ns()
+        matrix @ matrix
+        durations.append(clock_ns() - began_ns)
+    return 2.0 * PRODUCT**3 / max(statistics.median(durations), 1.0)
