@@ -340,7 +340,10 @@ class Pipeline:
         for name, entry in due.entries.items():
             # All that nobody encoded yet at once, before any of them is waited for.
             if entry.payload is not None:
-                self._encode(entry.payload, name)
+                try:
+                    self._encode(entry.payload, name)
+                except Exception as error:  # noqa: BLE001 - it is left out, the others are not
+                    self._failed(name, "exception", error)
         for name, entry in due.entries.items():
             if entry.payload is None:
                 used[name] = entry.age_ns
@@ -431,8 +434,7 @@ class Pipeline:
         if self._detector is None:
             return None
         try:
-            assert evidence.feature is not None
-            return evidence.feature.result()
+            return evidence.feature.result() if evidence.feature else None
         except Exception as error:  # noqa: BLE001 - one sensor's failure must not stop the others
             self._failed(name, "encoder_failed", error)
             return None

@@ -294,6 +294,25 @@ def test_of_a_fast_camera_only_the_frames_that_a_tick_takes_are_prepared(
     assert outputs[-1].reliability["camera"].quality["brightness"] > 0.1
 
 
+def test_a_frame_that_cannot_be_prepared_leaves_out_its_camera_alone(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> object:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(CameraIntake, "prepare", fail)
+    pipeline = Pipeline(FusionConfig(), detector=detector)
+    outputs = []
+    for now_ns, sample in stream(0.5):
+        pipeline.push(sample, now_ns, ahead=False)
+        outputs.append(pipeline.tick(now_ns))
+    answers = [output for output in outputs if output is not None]
+    assert len(answers) == 5
+    assert pipeline.counters()["camera"]["exception"] == 5
+    assert answers[-1].reliability["camera"].trust == 0.0
+    assert answers[-1].reliability["lidar"].share == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("ahead", [True, False])
 def test_a_camera_gone_dark_is_known_at_the_tick_even_if_nothing_was_prepared_ahead(
     detector: Detector, ahead: bool
