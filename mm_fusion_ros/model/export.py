@@ -256,7 +256,7 @@ def export(net: FusionNet, folder: Path, densities: Densities | None = None) -> 
             str(path),
             input_names=list(inputs),
             output_names=outputs,
-            dynamic_axes=axes or None,
+            dynamic_axes=axes,
             opset_version=OPSET,
             dynamo=False,
         )

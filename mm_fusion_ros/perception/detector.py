@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,7 +129,7 @@ class PlacedCameras:
     grid: Array
     answer: Array
 
-    @cached_property
+    @property
     def covered(self) -> NDArray[np.bool_]:
         """(FEATURE_CELLS, FEATURE_CELLS), which cells any image sees."""
         return any_covered(self.lifts)
@@ -415,7 +414,8 @@ def _aleatoric(
         x, y = (cells // maps.FINER).T
         first = np.array([placed.window.x0, placed.window.y0]) * maps.FINER
         seen = cells[placed.covered[x, y]] - first
-        result |= dict.fromkeys(sources[0], _variance(placed.answer, seen)) if len(seen) else {}
+        if len(seen):
+            result |= dict.fromkeys(sources[0], _variance(placed.answer, seen))
     if lidar and len(cells):
         result |= dict.fromkeys(sources[1], _variance(lidar.answer, cells))
     return result

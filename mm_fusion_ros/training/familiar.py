@@ -15,7 +15,7 @@ from mm_fusion_ros.training.dataset import PLAIN, Needs, SceneDataset, collate
 from mm_fusion_ros.training.train import to_device
 
 ROWS_A_SCENE = 300
-NEEDS = Needs(grid=False, subsets=())
+NEEDS = Needs(taught=False, grid=False, subsets=())
 
 
 @torch.no_grad()

@@ -14,31 +14,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from mm_fusion_ros.model.fusion_net import FusionNet
 from mm_fusion_ros.perception.decode import Calibration, decode
-from mm_fusion_ros.perception.grid import rasterize
-from mm_fusion_ros.training import cache
+from mm_fusion_ros.training.dataset import PLAIN, Batch, Needs, SceneDataset, collate
 
 LEAST_PROBABILITY = 0.03
 MOST_BOXES = 24
 """Of a scene, the most probable."""
 BATCH = 8
+NEEDS = Needs(images=False, grid=False, subsets=())
 Boxes = NDArray[np.float32]
-
-
-class Rasters(Dataset[NDArray[np.float32]]):
-    """The lidar's input for each cached scene, as it was generated."""
-
-    def __init__(self, folder: Path, seeds: Sequence[int]) -> None:
-        self.paths = [cache.path_of(folder, seed) for seed in seeds]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> NDArray[np.float32]:
-        return rasterize(cache.load(self.paths[index], 0).points)
 
 
 @torch.no_grad()
@@ -57,11 +44,14 @@ def mine(
     Returns:
         for each scene (m, 7) boxes in base_link, as in `Scene`; most probable first.
     """
-    loader = DataLoader(Rasters(folder, seeds), BATCH, num_workers=workers)
+    loader: DataLoader[Batch] = DataLoader(
+        SceneDataset(folder, seeds, PLAIN, needs=NEEDS),  # type: ignore[arg-type]
+        BATCH, num_workers=workers, collate_fn=collate,
+    )  # fmt: skip
     net = net.to(device).eval()
     result = []
-    for rasters in track(loader, description="mining"):
-        for answer in net.lidar_head(net.lidar(rasters.to(device))).cpu().numpy():
+    for batch in track(loader, description="mining"):
+        for answer in net.lidar_head(net.lidar(batch.raster.to(device))).cpu().numpy():
             found = decode(answer, Calibration(), LEAST_PROBABILITY, MOST_BOXES)
             result.append(found.boxes.astype(np.float32).reshape(-1, 7))
     return result

@@ -23,6 +23,7 @@ from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES
 from mm_fusion_ros.model.fusion_net import DEFAULT, FusionNet, trust_map
 from mm_fusion_ros.training import mining
 from mm_fusion_ros.training.dataset import (
+    EVERYTHING,
     SUBSETS,
     Augmentation,
     Batch,
@@ -46,7 +47,7 @@ NEEDS = {
     "regions": Needs(images=False, regions=True, grid=False, raster=False, subsets=()),
     "camera": Needs(taught=False, raster=False, subsets=("camera",)),
     "fusion": Needs(taught=False),
-    "joint": Needs(),
+    "joint": EVERYTHING,
 }
 SUBSET_SHARES = (0.15, 0.15, 0.7)
 """How often a sample of the fusion stages has the camera only, the lidar only, both."""
@@ -135,14 +136,17 @@ def trained_modules(net: FusionNet, stage: str) -> list[nn.Module]:
 
 
 def choose(targets: dict[str, TargetBatch], subset: Tensor) -> TargetBatch:
-    """For each sample the targets of its subset; `subset` (B,) indexes `SUBSETS`."""
+    """For each sample the targets of its subset; `subset` (B,) indexes `SUBSETS`.
+
+    Where targets of one subset only were drawn, it is everybody's.
+    """
+    if len(targets) == 1:
+        return next(iter(targets.values()))
     rows = torch.arange(len(subset))
 
     def pick(name: str) -> Tensor:
         return torch.stack([getattr(targets[s], name) for s in SUBSETS])[subset, rows]
 
-    if len(targets) == 1:
-        return next(iter(targets.values()))
     return TargetBatch(*[pick(name) for name in ("heat", "care", "weight", "box")])
 
 
