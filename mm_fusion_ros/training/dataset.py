@@ -23,7 +23,7 @@ from mm_fusion_ros.training.cache import Scene
 from mm_fusion_ros.training.losses import TargetBatch
 from mm_fusion_ros.training.proposals import Proposals, propose
 from mm_fusion_ros.training.struck import Struck, strike
-from mm_fusion_ros.training.targets import Targets, draw, draw_image
+from mm_fusion_ros.training.targets import Targets, draw, draw_image, object_depth
 
 SUBSETS = ("camera", "lidar", "both")
 
@@ -161,6 +161,22 @@ def image_depth(
     return result
 
 
+def known_depth(
+    scene: Scene,
+    under: NDArray[np.int16],
+    intrinsics: NDArray[np.float64],
+    base_from_camera: NDArray[np.float64],
+) -> NDArray[np.float32]:
+    """(h, w) log-depth that is known of an image, 0 where none: of its objects, else by lidar.
+
+    What the lidar sees past the edge of an object, the camera may not.
+    """
+    camera = intrinsics, base_from_camera
+    size = (scene.images.shape[2], scene.images.shape[1])
+    of_objects = object_depth(scene.boxes, under, *camera)
+    return np.where(of_objects > 0, of_objects, image_depth(scene.points, *camera, size))
+
+
 def _stack(
     arrays: Sequence[NDArray[Any]], shape: tuple[int, ...], kind: type[np.generic] = np.float32
 ) -> NDArray[Any]:
@@ -236,7 +252,11 @@ def prepare(
         trust_camera=struck.trust_camera,
         trust_lidar=np.float32(struck.trust_lidar),
         image_depth=_stack(
-            [image_depth(scene.points, *camera, size) for camera in pictured], shape
+            [
+                known_depth(scene, under, *camera)
+                for under, camera in zip(scene.under, pictured, strict=False)
+            ],
+            shape,
         ),
         image_heat=_stack(
             [

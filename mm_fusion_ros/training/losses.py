@@ -105,19 +105,20 @@ def detection_loss(output: Tensor, targets: TargetBatch) -> dict[str, Tensor]:
     return terms
 
 
-def depth_loss(features: Tensor, log_depth: Tensor) -> Tensor:
-    """Laplace negative log-likelihood of the lidar's depth where there is one, weighted by scale.
+def depth_loss(features: Tensor, log_depth: Tensor, weight: Tensor) -> Tensor:
+    """Laplace negative log-likelihood of the depth where it is known, weighted by scale.
 
     Args:
         features: (N, F + 2, h, w), from `CameraEncoder`; its last two channels are depth.
-        log_depth: (N, h, w), natural log of metres; 0 where no point falls.
+        log_depth: (N, h, w), natural log of metres; 0 where it is not known.
+        weight: (N, h, w), how much each counts.
     """
-    known = (log_depth > 0).float()
+    known = (log_depth > 0) * weight
     mean, log_scale = features[:, -2], features[:, -1]
     loss = (log_depth - mean).abs() * torch.exp(-log_scale) + log_scale
     # As in `beta_nll`: else the few pixels that are sure and wrong shake all others.
     loss = loss * torch.exp(VARIANCE_POWER * log_scale.detach())
-    return (loss * known).sum() / known.sum().clamp(min=1.0)
+    return (loss * known).sum() / known.sum().clamp(min=1e-3)
 
 
 def image_losses(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mm_fusion_ros.geometry import apply, box_corners, inverse, project
 from mm_fusion_ros.outputs import CLASSES
-from mm_fusion_ros.perception.grid import CELL_M, CELLS, EXTENT_M, cell_centres
+from mm_fusion_ros.perception.grid import CELL_M, CELLS, EXTENT_M, STRIDE, cell_centres
 
 REACH_CELLS = 1
 """Cells around the centre's own that also learn the box: a peak may fall beside it."""
@@ -63,6 +63,45 @@ def draw_image(
         kind = class_index[index]
         heat[kind] = np.maximum(heat[kind], gauss)
     return heat
+
+
+def object_depth(
+    boxes: NDArray[np.float32],
+    under: NDArray[np.int16],
+    intrinsics: NDArray[np.float64],
+    base_from_camera: NDArray[np.float64],
+) -> NDArray[np.float32]:
+    """How far away the objects are that an image shows: where the pixels' rays enter their boxes.
+
+    Args:
+        boxes: (k, 7), as in `Scene`.
+        under: (h, w), row of the object that each cell shows in its middle; -1 where none.
+        intrinsics: (3, 3) [pixels]; base_from_camera: (4, 4).
+
+    Returns:
+        (h, w) float32, log of the depth [m]; 0 where no object is, or the ray misses its box.
+    """
+    result = np.zeros(under.shape, np.float32)
+    row, column = np.nonzero(under >= 0)
+    box = boxes[under[row, column]].astype(np.float64)
+    pixels = np.column_stack([column, row]) * STRIDE + STRIDE // 2
+    ahead = np.column_stack([pixels, np.ones(len(pixels))]) @ np.linalg.inv(intrinsics).T
+    along = ahead @ base_from_camera[:3, :3].T
+    start = base_from_camera[:3, 3] - box[:, :3]
+    cosine, sine = np.cos(box[:, 6]), np.sin(box[:, 6])
+
+    def turned(v: NDArray[np.float64]) -> NDArray[np.float64]:
+        x, y, z = v.T
+        return np.column_stack([cosine * x + sine * y, cosine * y - sine * x, z])
+
+    # Rays against slabs, in each box's own axes.
+    along, start = turned(along), turned(start)
+    along = np.where(np.abs(along) < 1e-9, 1e-9, along)
+    near, far = ((-sign * box[:, 3:6] / 2.0 * np.sign(along) - start) / along for sign in (1, -1))
+    enters, leaves = near.max(axis=1), far.min(axis=1)
+    met = (enters < leaves) & (enters > 1.0)  # log-depth 0 means "none"
+    result[row[met], column[met]] = np.log(enters[met])
+    return result
 
 
 @dataclass(frozen=True, eq=False)

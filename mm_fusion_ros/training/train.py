@@ -191,7 +191,7 @@ def stage_loss(
 
 def image_terms(net: FusionNet, features: Tensor, batch: Batch) -> dict[str, Tensor]:
     """What the image features are taught before they are lifted; "in_image" is the weighted sum."""
-    depth = depth_loss(features, batch.image_depth)
+    depth = depth_loss(features, batch.image_depth, batch.image_weight)
     said = net.image_head(features[:, :IMAGE_FEATURES])
     heat, shown = image_losses(said, batch.image_heat, batch.image_shown, batch.image_weight)
     in_image = DEPTH_WEIGHT * depth + IMAGE_WEIGHT * (heat + shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from mm_fusion_ros.training.dataset import (
     SceneDataset,
     augment,
     image_depth,
+    known_depth,
     prepare,
     shown_classes,
 )
@@ -117,3 +119,23 @@ def test_test_seeds_never_reach_the_cache(tmp_path: Path) -> None:
     for seed in (200_000, 200_999, 101_000):
         with pytest.raises(ValueError, match="neither a training nor a validation seed"):
             cache.fill(tmp_path, [seed], 1)
+
+
+def test_the_depth_of_objects_is_where_rays_enter_their_boxes() -> None:
+    scene = made_up(0)
+    intrinsics, base_from_camera = scene.intrinsics[0], scene.base_from_camera[0]
+    height = float(base_from_camera[2, 3])
+    x = float(base_from_camera[0, 3])
+    # Straight ahead, 10 m to its front face; turned by a quarter, so its width is along the ray.
+    boxes = np.array([[x + 11.0, 0, height, 4.0, 2.0, 2.0, np.pi / 2]], np.float32)
+    under = np.full((72, 96), -1, np.int16)
+    under[36, 48] = 0
+    under[0, 0] = 0  # this ray misses the box
+    scene = replace(scene, boxes=boxes, points=np.array([[x + 30.0, 0, height, 0]], np.float32))
+    known = known_depth(scene, under, intrinsics, base_from_camera)
+    assert np.argwhere(known).tolist() == [[36, 48]]
+    assert known[36, 48] == pytest.approx(np.log(10.0), abs=1e-3)
+    # Where no object is, the lidar tells.
+    under[36, 48] = -1
+    known = known_depth(scene, under, intrinsics, base_from_camera)
+    assert known[36, 48] == pytest.approx(np.log(30.0), abs=1e-3)
