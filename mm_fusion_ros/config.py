@@ -195,6 +195,14 @@ class ReliabilityConfig:
     noise_sigma: float = param(
         0.045, "sigma of pixel noise (0..1) above which an image is noisy", low=0.001, high=1.0
     )
+    blockiness: float = param(
+        1.6, "steps between the blocks of a compressed image, over those elsewhere, above which it "
+        "is blurred", low=1.05, high=100.0,
+    )  # fmt: skip
+    range_noise: float = param(
+        0.08, "standard deviation of a range above which a scan is noisy", low=0.001, high=10.0,
+        unit="m",
+    )  # fmt: skip
     sparse_points: float = param(
         2000.0, "points below which a scan is sparse", low=1.0, high=1_000_000.0
     )

@@ -7,6 +7,7 @@ A figure that was not given says nothing; one that is not a number says the wors
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from mm_fusion_ros.config import ReliabilityConfig, SourceConfig
 from mm_fusion_ros.outputs import Reason
@@ -35,13 +36,15 @@ REASON_BELOW = 0.8
 PERIODS_FREE = 2.0
 # So many equal samples in a row are a frozen sensor.
 FROZEN_SAMPLES = 3
-# Weight of a figure above, and of one below, its own reference: a reference is what the sensor
-# usually reaches, so it rises at once and is given up slowly (at 10 Hz over some 20 s, as where a
-# lidar leaves a street for an open field).
-REFERENCE_RISES = 0.3
-REFERENCE_FALLS = 0.005
+# Weight of a figure better, and of one worse, than its own reference: a reference is what the
+# sensor usually reaches, so it improves at once and is given up slowly (at 10 Hz over some 20 s, as
+# where a lidar leaves a street for an open field).
+REFERENCE_IMPROVES = 0.3
+REFERENCE_WORSENS = 0.005
 # Noise of so many times the limit leaves nothing to trust.
 WORST_NOISE = 5.5
+# A blockiness of so many times the limit leaves nothing to trust.
+WORST_BLOCKS = 6.0
 # An unfamiliarity of so many times the limit leaves nothing to trust.
 WORST_UNFAMILIAR = 6.0
 # A tilt of so many times the limit leaves nothing to trust.
@@ -54,9 +57,6 @@ ALIGNMENT_STEP = 0.5
 ALIGNMENT_LASTS_NS = 5_000_000_000
 # Weight of the newest tilt: braking and bumps are no wrong mounting.
 TILT_STEP = 0.3
-# A scan with less than this part of its usual points or coverage loses trust.
-USUAL_POINTS = 0.5
-USUAL_COVERAGE = 0.8
 
 
 def rising(value: float, zero: float, one: float) -> float:
@@ -78,14 +78,13 @@ def camera_factors(figures: Figures, limits: ReliabilityConfig) -> Factors:
         0.5 * (1.0 + limits.saturated_fraction),
         limits.saturated_fraction,
     )
-    # Washed out by fog: little contrast for the light that there is.
-    relative = figures.get("contrast", 1.0) / max(figures.get("brightness", 1.0), 1e-3)
-    # Out of focus, smeared or washed out: fine detail, or all of it, is gone.
+    # Out of focus, smeared, washed out by fog, or compressed: detail is gone.
     detail = min(
         rising(
             figures.get("sharpness", 1.0), 0.25 * limits.blurred_sharpness, limits.blurred_sharpness
         ),
-        rising(relative, 0.25 * limits.low_contrast, limits.low_contrast),
+        rising(figures.get("contrast", 1.0), 0.25 * limits.low_contrast, limits.low_contrast),
+        rising(figures.get("blockiness", 1.0), WORST_BLOCKS * limits.blockiness, limits.blockiness),
     )
     return {
         Reason.DARK: dark,
@@ -104,24 +103,81 @@ def lidar_factors(figures: Figures, limits: ReliabilityConfig) -> Factors:
             rising(figures.get("points", limits.sparse_points), 0.0, limits.sparse_points),
             rising(figures.get("coverage", limits.sparse_coverage), 0.0, limits.sparse_coverage),
         ),
-        Reason.NOISY: rising(figures.get("invalid_fraction", 0.0), 1.0, limits.invalid_fraction),
+        Reason.NOISY: min(
+            rising(figures.get("invalid_fraction", 0.0), 1.0, limits.invalid_fraction),
+            rising(
+                figures.get("range_noise", 0.0), WORST_NOISE * limits.range_noise,
+                limits.range_noise,
+            ),
+        ),
         Reason.MISALIGNED: rising(
             figures.get("tilt", 0.0), WORST_TILT * limits.tilted_rad, limits.tilted_rad
         ),
     }
 
 
-# What the modalities' figures say at once, and which of them are also held against what the
-# sensor usually reaches: figure -> (reason, part of the usual below which trust falls).
+# What the modalities' figures say at once.
 FACTORS: dict[Modality, Callable[[Figures, ReliabilityConfig], Factors]] = {
     Modality.CAMERA: camera_factors,
     Modality.LIDAR: lidar_factors,
 }
-USUAL: dict[Modality, dict[str, tuple[Reason, float]]] = {
+
+
+@dataclass(frozen=True)
+class Usual:
+    """A figure that is also held against what the sensor itself usually reaches.
+
+    Attributes:
+        reason: for less trust.
+        compare: gives what is judged, of the figure and its reference.
+        nothing, whole: what that is where nothing is left to trust, and where all is.
+        better: 1 where more is better, -1 where less is, 0 where any change is for the worse.
+    """
+
+    reason: Reason
+    compare: Callable[[float, float], float]
+    nothing: float
+    whole: float
+    better: int = 1
+
+    def weight(self, value: float, usual: float) -> float:
+        """How much the newest value moves the reference."""
+        return REFERENCE_IMPROVES if (value - usual) * self.better > 0.0 else REFERENCE_WORSENS
+
+
+def part(value: float, usual: float) -> float:
+    """Of what is usual."""
+    return value / usual if usual > 0.0 else 1.0
+
+
+def excess(value: float, usual: float) -> float:
+    """Over what is usual."""
+    return value - usual
+
+
+def change(value: float, usual: float) -> float:
+    """From what is usual, either way."""
+    return abs(value - usual)
+
+
+# Where trust begins to fall is about what one frame in fifty of a robot that drives through the
+# simulator's worlds differs from two seconds before.
+USUAL: dict[Modality, dict[str, Usual]] = {
+    Modality.CAMERA: {
+        # Covered by dirt, or beyond what fog and glare leave.
+        "flat_fraction": Usual(Reason.BLURRED, excess, 1.0, 0.02, better=-1),
+        "contrast": Usual(Reason.BLURRED, part, 0.2, 0.85),
+        # Colours that it does not have: a white balance gone wrong.
+        "red": Usual(Reason.OUT_OF_DISTRIBUTION, change, 1.2, 0.1, better=0),
+        "blue": Usual(Reason.OUT_OF_DISTRIBUTION, change, 1.2, 0.1, better=0),
+    },
     Modality.LIDAR: {
-        "points": (Reason.SPARSE, USUAL_POINTS),
-        "coverage": (Reason.SPARSE, USUAL_COVERAGE),
-    }
+        "points": Usual(Reason.SPARSE, part, 0.0, 0.5),
+        "coverage": Usual(Reason.SPARSE, part, 0.0, 0.8),
+        # Drops, dust, and echoes of what is not there.
+        "stray_fraction": Usual(Reason.NOISY, excess, 0.1, 0.002, better=-1),
+        "rough_fraction": Usual(Reason.NOISY, excess, 0.4, 0.02, better=-1),
+    },
 }
 
 
@@ -200,11 +256,12 @@ class SourceMonitor:
             self._tilt = now if self._tilt is None else self._tilt + TILT_STEP * (now - self._tilt)
         self.quality = {**self.quality, **quality} if more_follows else quality
         self._newest_ns = stamp_ns
-        self._note_usual()
+        self._note_usual(quality)
 
     def note_figures(self, quality: Figures) -> None:
         """Takes figures of a sample that was observed before, without them."""
         self.quality = {**self.quality, **quality}
+        self._note_usual(quality)
 
     def note_epistemic(self, value: float) -> None:
         """Takes note of how unfamiliar an encoded sample is; see `Familiar`."""
@@ -221,7 +278,7 @@ class SourceMonitor:
         self._aligned_ns = now_ns
         self._alignment = value if before is None else before + ALIGNMENT_STEP * (value - before)
         usual = self._usual.setdefault("alignment", value)
-        weight = REFERENCE_RISES if value > usual else REFERENCE_FALLS
+        weight = REFERENCE_IMPROVES if value > usual else REFERENCE_WORSENS
         self._usual["alignment"] = usual + weight * (value - usual)
 
     def reject(self) -> None:
@@ -252,11 +309,11 @@ class SourceMonitor:
             result[Reason.MISALIGNED] = rising(
                 self._alignment, 0.0, self._limits.misaligned * usual
             )
-        for name, (reason, part) in USUAL.get(self._modality, {}).items():
-            usual = self._usual.get(name, 0.0)
-            if usual > 0.0 and name in self.quality:
-                factor = rising(self.quality[name] / usual, 0.0, part)
-                result[reason] = min(factor, result.get(reason, 1.0))
+        for name, rule in USUAL.get(self._modality, {}).items():
+            if name in self.quality:
+                judged = rule.compare(self.quality[name], self._usual[name])
+                factor = rising(judged, rule.nothing, rule.whole)
+                result[rule.reason] = min(factor, result.get(rule.reason, 1.0))
         return result
 
     def judge(self, now_ns: int) -> tuple[float, Reason]:
@@ -285,12 +342,12 @@ class SourceMonitor:
         elif moving or self._is_noisy:
             self._equal += 1
 
-    def _note_usual(self) -> None:
-        for name in USUAL.get(self._modality, {}):
-            value = self.quality.get(name, 0.0)
-            usual = self._usual.setdefault(name, value)
-            weight = REFERENCE_RISES if value > usual else REFERENCE_FALLS
-            self._usual[name] = usual + weight * (value - usual)
+    def _note_usual(self, quality: Figures) -> None:
+        for name, rule in USUAL.get(self._modality, {}).items():
+            if name in quality:
+                value = quality[name]
+                usual = self._usual.setdefault(name, value)
+                self._usual[name] = usual + rule.weight(value, usual) * (value - usual)
 
 
 def strongest(factors: Mapping[Reason, float]) -> tuple[float, Reason]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mm_fusion_ros.config import CameraConfig
 from mm_fusion_ros.samples import CameraFrame, Float
+from mm_fusion_ros.sensors.image_quality import blockiness, image_quality
 from mm_fusion_ros.sensors.mounting import check_rigid
 from mm_fusion_ros.sensors.rectification import Rectifier, check_distortion, fit, scaled
 from mm_fusion_ros.sensors.rejection import Rejected
@@ -18,12 +19,6 @@ from mm_fusion_ros.sensors.rejection import Rejected
 # Width and height of what the network takes.
 NETWORK_SIZE = (384, 288)
 
-# Grey values up to here are dark, from there on saturated: near the ends, where noise and
-# compression still leave them.
-DARK_LEVEL = 16
-SATURATED_LEVEL = 250
-# Variance of the 4-neighbour Laplacian of white noise: 4^2 + 4 x 1^2 times that of the noise.
-LAPLACIAN_GAIN = 20.0
 # Rows that tell equal pictures from others: no two of a real camera have even one in common.
 CHECKSUM_ROWS = 64
 
@@ -92,13 +87,15 @@ class CameraIntake:
 
         Returns:
             prepared: undistorted, scaled to fit, centred.
-            quality: see `image_quality`.
+            quality: see `image_quality`, and `blockiness`.
         """
         height, width = frame.image.shape[:2]
         fitted = fit((width, height), NETWORK_SIZE)
         picture = scaled(frame.image, fitted)
         # Judged before rectification, whose black borders say nothing about the camera.
         quality = image_quality(picture)
+        # Of the picture as it came: scaled, the blocks are gone.
+        quality["blockiness"] = blockiness(frame.image)
         intrinsics = fitted.intrinsics(frame.intrinsics)
         x0, y0 = fitted.corner
         x1, y1 = x0 + fitted.size[0], y0 + fitted.size[1]
@@ -165,40 +162,3 @@ class CameraIntake:
         check_distortion(frame.distortion_model, frame.distortion)
         some = np.ascontiguousarray(image[:: max(1, height // CHECKSUM_ROWS)])
         return {"checksum": float(zlib.crc32(some.data))}
-
-
-def image_quality(image: NDArray[np.uint8]) -> dict[str, float]:
-    """Figures that tell a good picture from a dark, blinded, blurred or frozen one.
-
-    Args:
-        image: (H, W, 3) uint8, RGB, small: the figures depend on scale.
-
-    Returns:
-        `brightness` mean grey 0..1; `contrast` standard deviation of grey, 0..0.5;
-        `dark_fraction` and `saturated_fraction` of the pixels; `sharpness` variance of the
-        Laplacian over that of white noise with the image's variance, 0 for a uniform or blurred
-        image to 1 for noise; `noise_sigma` standard deviation of noise 0..1, by Immerkaer, "Fast
-        Noise Variance Estimation" (1996), high on fine texture as well.
-    """
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    histogram = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel().astype(np.float64)
-    histogram /= grey.size
-    levels = np.arange(256)
-    mean = float(histogram @ levels)
-    variance = float(histogram @ (levels - mean) ** 2)
-    laplacian = cv2.Laplacian(grey, cv2.CV_16S)
-    # Its mean is zero but for the borders, so that its mean square is its variance.
-    energy = cv2.norm(laplacian, cv2.NORM_L2SQR) / laplacian.size
-    # The difference of two Laplacians: nearly blind to edges, not to noise.
-    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-    residual = cv2.filter2D(grey, cv2.CV_16S, kernel)
-    mean_residual = cv2.norm(residual, cv2.NORM_L1) / residual.size
-    return {
-        "brightness": mean / 255.0,
-        "contrast": float(np.sqrt(variance)) / 255.0,
-        "dark_fraction": float(histogram[: DARK_LEVEL + 1].sum()),
-        "saturated_fraction": float(histogram[SATURATED_LEVEL:].sum()),
-        # One grey level squared is added so that a uniform image is blurred, not undefined.
-        "sharpness": energy / (LAPLACIAN_GAIN * (variance + 1.0)),
-        "noise_sigma": float(np.sqrt(np.pi / 2.0)) / 6.0 * mean_residual / 255.0,
-    }

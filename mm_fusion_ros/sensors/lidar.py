@@ -14,20 +14,14 @@ from mm_fusion_ros.config import LidarConfig
 from mm_fusion_ros.samples import Float, LidarScan
 from mm_fusion_ros.sensors.mounting import check_rigid
 from mm_fusion_ros.sensors.rejection import Rejected
+from mm_fusion_ros.sensors.scan_quality import scan_quality
 
 # A twist (6,) of base_link, or what gives it for an instant [ns]; None where it is not known.
 Motion = Float | Callable[[int], Float | None] | None
 
-AZIMUTH_BINS = 180
-# Enough points for coverage and checksum; a full scan's arc tangents would cost a millisecond.
-FIGURE_POINTS = 16_384
 MAX_OFFSET_NS = 1_000_000_000
-# The ground is fitted to points within this reach, first to what lies so near z = 0, then nearer.
-GROUND_REACH_M = 15.0
-GROUND_BANDS_M = (0.6, 0.25, 0.12)
-GROUND_POINTS, LEAST_GROUND = 4096, 150
-# Condition number of the fit beyond which the ground was seen to one side only.
-WORST_GROUND = 2000.0
+# Enough to tell equal scans from others.
+CHECKSUM_POINTS = 16_384
 # Poses along the sweep between which the deskewing interpolates.
 SWEEP_POSES = 128
 
@@ -68,10 +62,8 @@ class LidarIntake:
 
         Returns:
             prepared: finite points within range, deskewed to the scan's stamp.
-            quality: `points` kept; `invalid_fraction` not finite, of those received; `coverage`
-                fraction of azimuth bins of 2 degrees that hold a kept point; `mean_range` [m] of
-                the kept points; `tilt` of the ground against base_link [rad], absent where too
-                little of it is seen; `checksum` equal for equal scans, an integer below 2^32.
+            quality: see `scan_quality`; `invalid_fraction` not finite, of those received;
+                `checksum` equal for equal scans, an integer below 2^32.
 
         Raises:
             Rejected: ("size", "field", "nan", "transform", "stamp").
@@ -94,16 +86,12 @@ class LidarIntake:
         twist = motion(scan.stamp_ns) if callable(motion) else motion
         if scan.time_offset_ns is not None and twist is not None and len(kept):
             deskew(points, scan.time_offset_ns[keep], twist)
-        quality = {
-            "points": float(len(kept)),
+        distance = np.sqrt(np.compress(keep, squares))
+        some = scan.points[:: max(1, received // CHECKSUM_POINTS)]
+        quality = scan_quality(kept, distance, points) | {
             "invalid_fraction": invalid / received if received else 0.0,
-            "coverage": _coverage(kept),
-            "mean_range": float(np.sqrt(np.compress(keep, squares)).mean()) if len(kept) else 0.0,
-            "checksum": float(zlib.crc32(np.ascontiguousarray(_some(scan.points)).data)),
+            "checksum": float(zlib.crc32(np.ascontiguousarray(some).data)),
         }
-        tilt = ground_tilt(points)
-        if tilt is not None:
-            quality["tilt"] = tilt
         viewpoint = np.asarray(scan.base_from_lidar[:3, 3], np.float64)
         return PreparedScan(points, invalid, viewpoint), quality
 
@@ -198,33 +186,6 @@ def exponentials(twist: Float, times_s: Float) -> Float:
     return result
 
 
-def ground_tilt(points: NDArray[np.float32]) -> float | None:
-    """How far the ground about the robot is tilted against base_link [rad].
-
-    The ground is where z is about 0; a plane is fitted to what lies near it, and then again to what
-    lies near that plane.
-
-    Args:
-        points: (N, 4), x y z [m] in base_link, intensity.
-
-    Returns:
-        the angle between the plane's normal and z; None where the ground is not seen all around.
-    """
-    some = points[:: max(1, len(points) // GROUND_POINTS), :3]
-    near = some[(np.abs(some[:, :2]) < GROUND_REACH_M).all(axis=1)].astype(np.float64)
-    plane = np.zeros(3)
-    for band in GROUND_BANDS_M:
-        away = near[:, 0] * plane[0] + near[:, 1] * plane[1] + plane[2]
-        close = near[np.abs(near[:, 2] - away) < band]
-        flat = np.column_stack([close[:, :2], np.ones(len(close))])
-        spread = flat.T @ flat
-        # Seen to one side only, or as one ring's sector, it may be tilted in any way.
-        if len(close) < LEAST_GROUND or np.linalg.cond(spread) > WORST_GROUND:
-            return None
-        plane = np.linalg.solve(spread, flat.T @ close[:, 2])
-    return float(np.arctan(np.hypot(plane[0], plane[1])))
-
-
 def _moved(points: NDArray[np.float32], base_from_lidar: Float) -> NDArray[np.float32]:
     """Points (N, 4) in base_link, intensity as it is; much faster than a matrix product."""
     if not len(points):
@@ -234,17 +195,3 @@ def _moved(points: NDArray[np.float32], base_from_lidar: Float) -> NDArray[np.fl
     matrix[:3, 4] = base_from_lidar[:3, 3]
     matrix[3, 3] = 1.0
     return np.asarray(cv2.transform(points[:, None, :], matrix), np.float32).reshape(-1, 4)
-
-
-def _some(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    return points[:: max(1, len(points) // FIGURE_POINTS)]
-
-
-def _coverage(points: NDArray[np.float32]) -> float:
-    some = _some(points)
-    azimuth = np.arctan2(some[:, 1], some[:, 0])
-    turn = (azimuth + np.float32(np.pi)) * np.float32(0.5 / np.pi)
-    bins = np.minimum((turn * AZIMUTH_BINS).astype(np.intp), AZIMUTH_BINS - 1)
-    hit = np.zeros(AZIMUTH_BINS, np.bool_)
-    hit[bins] = True
-    return float(hit.mean())

@@ -18,7 +18,7 @@ CAMERA = SourceConfig("front", "camera", rate_hz=30.0, timeout_ms=500.0)
 LIDAR = SourceConfig("top", "lidar", rate_hz=10.0, timeout_ms=500.0)
 GOOD_IMAGE = {
     "brightness": 0.4,
-    "contrast": 0.2,
+    "contrast": 0.5,
     "dark_fraction": 0.0,
     "saturated_fraction": 0.01,
     "sharpness": 0.005,
@@ -146,11 +146,12 @@ def test_equal_fixes_are_left_to_the_filter() -> None:
     ("changed", "reason"),
     [
         ({"brightness": 0.0, "contrast": 0.0, "sharpness": 0.0, "dark_fraction": 1.0}, Reason.DARK),
-        ({"brightness": 0.05, "contrast": 0.02, "dark_fraction": 0.9}, Reason.DARK),
+        ({"brightness": 0.04, "contrast": 0.5, "dark_fraction": 0.9}, Reason.DARK),
         ({"brightness": 1.0, "contrast": 0.0, "saturated_fraction": 1.0}, Reason.SATURATED),
         ({"saturated_fraction": 0.5}, Reason.SATURATED),
         ({"sharpness": 0.0001}, Reason.BLURRED),
-        ({"contrast": 0.03, "brightness": 0.75}, Reason.BLURRED),  # dense fog
+        ({"contrast": 0.04, "brightness": 0.75}, Reason.BLURRED),  # dense fog
+        ({"blockiness": 6.0}, Reason.BLURRED),
         ({"noise_sigma": 0.2}, Reason.NOISY),
     ],
 )
@@ -168,12 +169,35 @@ def test_a_black_image_is_dark_and_has_no_trust() -> None:
 
 def test_trust_falls_smoothly_and_never_rises_as_it_gets_darker() -> None:
     levels = [0.12 * step / 40 for step in range(41)]
-    trusts = [camera(brightness=level, contrast=0.5 * level)[0] for level in levels]
+    trusts = [camera(brightness=level)[0] for level in levels]
     steps = [later - earlier for earlier, later in itertools.pairwise(trusts)]
     assert min(steps) >= 0.0
     assert max(steps) < 0.1  # a slope of 1 in 0.06, in steps of 0.003
     assert trusts[0] == 0.0
     assert trusts[-1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("figure", "usual", "now", "reason"),
+    [
+        ("flat_fraction", 0.1, 0.7, Reason.BLURRED),  # dirt on the lens
+        ("contrast", 0.6, 0.25, Reason.BLURRED),  # haze, as far as this camera is concerned
+        ("red", 0.05, 0.85, Reason.OUT_OF_DISTRIBUTION),
+        ("blue", 0.05, -0.75, Reason.OUT_OF_DISTRIBUTION),
+    ],
+)
+def test_a_camera_is_held_against_what_it_usually_shows(
+    figure: str, usual: float, now: float, reason: Reason
+) -> None:
+    monitor, at = watched(CAMERA, {**GOOD_IMAGE, figure: usual}, samples=30)
+    assert monitor.judge(at) == (1.0, Reason.OK)
+    for step in range(1, 4):
+        monitor.observe(at + step * 33 * MS, {**GOOD_IMAGE, figure: now, "checksum": step}, True)
+    trust, named = monitor.judge(at + 99 * MS)
+    assert trust < 0.5 and named is reason
+    # And it is itself again at once.
+    monitor.observe(at + 132 * MS, {**GOOD_IMAGE, figure: usual}, True)
+    assert monitor.judge(at + 132 * MS)[0] > 0.95
 
 
 # --- lidar --------------------------------------------------------------------------------------
@@ -222,6 +246,24 @@ def test_what_is_usual_follows_into_the_open_field() -> None:
         now += 100 * MS
         monitor.observe(now, {**GOOD_SCAN, "points": 10_000.0, "checksum": float(-step)}, True)
     assert monitor.judge(now) == (1.0, Reason.OK)
+
+
+def test_a_lidar_whose_ranges_scatter_is_noisy() -> None:
+    assert lidar(range_noise=0.05)[0] == 1.0
+    trust, reason = lidar(range_noise=0.3)
+    assert trust < 0.5 and reason is Reason.NOISY
+
+
+@pytest.mark.parametrize("figure", ["stray_fraction", "rough_fraction"])
+def test_what_hangs_in_the_air_is_held_against_what_usually_does(figure: str) -> None:
+    # As many as where a robot lives among bushes, and no harm.
+    usual = {"stray_fraction": 0.05, "rough_fraction": 0.2}[figure]
+    scan = {**GOOD_SCAN, figure: usual}
+    monitor, now = watched(LIDAR, scan, samples=30)
+    assert monitor.judge(now) == (1.0, Reason.OK)
+    monitor.observe(now + 100 * MS, {**scan, figure: usual + 0.3}, True)
+    trust, reason = monitor.judge(now + 100 * MS)
+    assert trust < 0.5 and reason is Reason.NOISY
 
 
 # --- the rest -----------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ import pytest
 
 from mm_fusion_ros.config import CameraConfig
 from mm_fusion_ros.samples import CameraFrame
-from mm_fusion_ros.sensors.camera import NETWORK_SIZE, CameraIntake, image_quality
+from mm_fusion_ros.sensors.camera import NETWORK_SIZE, CameraIntake
+from mm_fusion_ros.sensors.image_quality import blockiness, image_quality
 from mm_fusion_ros.sensors.rejection import Rejected
 
 INTAKE = CameraIntake(CameraConfig())
@@ -222,9 +223,9 @@ def test_brightness_and_contrast_of_a_half_white_image() -> None:
     image = np.zeros((288, 384, 3), np.uint8)
     image[:144] = 255
     quality = image_quality(image)
-    # Half 0 and half 1: mean 0.5, standard deviation 0.5.
+    # Half 0 and half 1: mean 0.5, standard deviation 0.5, which is as much as the mean.
     assert quality["brightness"] == pytest.approx(0.5)
-    assert quality["contrast"] == pytest.approx(0.5)
+    assert quality["contrast"] == pytest.approx(1.0)
     assert quality["dark_fraction"] == pytest.approx(0.5)
     assert quality["saturated_fraction"] == pytest.approx(0.5)
 
@@ -305,3 +306,37 @@ def test_the_sharpest_picture_is_the_cameras_own_where_nothing_was_rectified() -
         image, matrix, valid = prepared.sharpest()
         assert image is prepared.image and valid == prepared.valid
         assert np.array_equal(matrix, prepared.intrinsics)
+
+
+def test_covered_tiles_are_counted_as_flat() -> None:
+    image = street()
+    image[:, :96] = 90  # a quarter of the width
+    covered = image_quality(image)["flat_fraction"] - image_quality(street())["flat_fraction"]
+    # 6 of 24 columns of tiles, of which the last touches what is beside.
+    assert 5 / 24 <= covered <= 6 / 24
+
+
+def test_a_white_balance_gone_wrong_is_measured_channel_by_channel() -> None:
+    image = np.clip(street() * np.array([1.2, 1.0, 0.8]), 0, 255).astype(np.uint8)
+    quality = image_quality(image)
+    assert quality["red"] == pytest.approx(np.log(1.2), abs=0.02)
+    assert quality["blue"] == pytest.approx(np.log(0.8), abs=0.02)
+
+
+@pytest.mark.parametrize("first", [0, 3])
+def test_the_blocks_of_a_compressed_picture_are_found_wherever_they_begin(first: int) -> None:
+    noise = np.random.default_rng(0).normal(0, 6, (480, 640, 3))
+    whole = np.clip(cv2.resize(street(), (640, 480)) + noise, 0, 255).astype(np.uint8)
+
+    def at(quality: int) -> float:
+        data = cv2.imencode(".jpg", whole, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        return blockiness(cv2.imdecode(data, cv2.IMREAD_COLOR)[:, first:])
+
+    assert blockiness(whole) < 1.2
+    assert at(95) < 1.25
+    assert 2.0 < at(10) < at(5)
+
+
+def test_a_uniform_picture_has_no_blocks() -> None:
+    assert blockiness(np.full((288, 384, 3), 90, np.uint8)) == 1.0
+    assert blockiness(np.zeros((64, 5, 3), np.uint8)) == 1.0
