@@ -193,7 +193,7 @@ class ReliabilityConfig:
         high=1.0,
     )  # fmt: skip
     noise_sigma: float = param(
-        0.045, "sigma of pixel noise (0..1) above which an image is noisy", low=0.001, high=1.0
+        0.035, "sigma of pixel noise (0..1) above which an image is noisy", low=0.001, high=1.0
     )
     blockiness: float = param(
         1.6, "steps between the blocks of a compressed image, over those elsewhere, above which it "

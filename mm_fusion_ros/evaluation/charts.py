@@ -17,7 +17,7 @@ class Line:
     """One line of a chart.
 
     Attributes:
-        name: in the legend.
+        name: in the legend; an empty one is not.
         style: CSS class, which gives the colour.
         x, y: (N,) float64, each in 0..1.
         dots: marks the points as well.
@@ -61,7 +61,9 @@ def unit_chart(title: str, x_label: str, y_label: str, lines: Sequence[Line]) ->
         f'<text transform="translate(12 {middle_y:.1f}) rotate(-90)" text-anchor="middle">'
         f"{escape(y_label)}</text></svg>"
     )
-    keys = "".join(f'<span class="key {line.style}">{escape(line.name)}</span>' for line in lines)
+    keys = "".join(
+        f'<span class="key {line.style}">{escape(line.name)}</span>' for line in lines if line.name
+    )
     parts.append(f"<figcaption><b>{escape(title)}</b> {keys}</figcaption></figure>")
     return "".join(parts)
 

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from mm_fusion_ros.config import ConfigError
+from mm_fusion_ros.evaluation import reactions
 from mm_fusion_ros.evaluation.exam import fingerprint_of, run_clean
 from mm_fusion_ros.evaluation.faulted import SCENES, faulted_fingerprint, run_faulted
 from mm_fusion_ros.evaluation.machine import described, machine
 from mm_fusion_ros.evaluation.pictures import examples, worst
 from mm_fusion_ros.evaluation.protocol import Protocol, load_protocol
+from mm_fusion_ros.evaluation.reactions_page import page as reactions_page
+from mm_fusion_ros.evaluation.reactions_page import plain_reactions
 from mm_fusion_ros.evaluation.report import page
 from mm_fusion_ros.evaluation.robustness import score_all
 from mm_fusion_ros.evaluation.robustness import text as robustness_text
@@ -38,6 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--faults", action="store_true",
         help="the exam under faults instead of the clean one: every kind and severity",
+    )  # fmt: skip
+    parser.add_argument(
+        "--reactions", action="store_true",
+        help="how fast the gate notices a fault, and forgets it, on a robot that drives",
+    )  # fmt: skip
+    parser.add_argument(
+        "--costs", type=Path, default=None, metavar="RESULTS",
+        help="with --reactions: results.json of --faults; the bars then hold for the faults that "
+        "cost their sensor enough, and not for all",
     )  # fmt: skip
     parser.add_argument(
         "--red-cube", action="store_true",
@@ -68,6 +80,8 @@ def evaluate(args: argparse.Namespace) -> int:
     if args.red_cube:
         return evaluate_red_cube(args)
     protocol = load_protocol(args.protocol)
+    if args.reactions:
+        return evaluate_reactions(args, protocol)
     manifest = ModelFolder.open(args.model).manifest
     count = args.n if args.n is not None else protocol.scenes
     if args.n is None and args.quick:
@@ -116,6 +130,31 @@ def evaluate_faults(args: argparse.Namespace, protocol: Protocol, count: int) ->
     content = {**facts, "files": dict(folder.manifest.files), **plain_robustness(result, protocol)}
     (out / RESULTS).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
     (out / PAGE).write_text(robustness_page(result, protocol, title=title, facts=facts), "utf-8")
+    print(f"written: {out / RESULTS}, {out / PAGE}")
+    return 0
+
+
+def evaluate_reactions(args: argparse.Namespace, protocol: Protocol) -> int:
+    """How fast the gate reacts, with errors raised."""
+    folder = ModelFolder.open(args.model)
+    count = args.n or protocol.reactions.sequences // (10 if args.quick else 1)
+    digest = digest_of(reactions.fingerprint(folder, protocol))
+    out = args.out or Path("runs") / "eval" / f"{protocol.name}-reactions-{args.split}-{digest}"
+    traces = reactions.run_sequences(
+        args.model, protocol, out, count=count, split=args.split, processes=args.processes
+    )
+    costs = json.loads(args.costs.read_text("utf-8"))["costs"] if args.costs else None
+    result = reactions.score(traces, protocol, costs)
+    manifest = folder.manifest
+    title = f"{protocol.name}, reactions: {manifest.name} {manifest.version}"
+    facts = facts_of(args, protocol, count, "how fast the gate reacts")
+    if count >= protocol.reactions.sequences:
+        facts.pop("note", None)
+    print(reactions.text(result, protocol, f"{title}, {count} sequences of split {args.split}"))
+    print(f"machine: {facts['machine']}")
+    content = {**facts, "files": dict(manifest.files), **plain_reactions(result)}
+    (out / RESULTS).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
+    (out / PAGE).write_text(reactions_page(result, protocol, title=title, facts=facts), "utf-8")
     print(f"written: {out / RESULTS}, {out / PAGE}")
     return 0
 

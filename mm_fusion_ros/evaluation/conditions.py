@@ -58,6 +58,11 @@ class Condition:
             return Lag.levels[self.severity - 1] / 1000.0
         return 0.0
 
+    def fault(self, seed: int, source: str) -> Any:
+        """The fault that strikes one source of the scene of a seed; it has seen nothing yet."""
+        drawn = [seed, zlib.crc32(self.name.encode()), zlib.crc32(source.encode())]
+        return kinds(self.modality)[self.kind](self.severity, drawn)
+
     def strike(
         self, sample: S, seed: int, motion: MotionRule, earlier: Callable[[float], S]
     ) -> S | None:
@@ -72,8 +77,7 @@ class Condition:
         Returns:
             the worse sample, or None where nothing comes.
         """
-        drawn = [seed, zlib.crc32(self.name.encode()), zlib.crc32(sample.source.encode())]
-        fault: Any = kinds(self.modality)[self.kind](self.severity, drawn)
+        fault = self.fault(seed, sample.source)
         before_s = self.earlier_s(motion)
         history = [earlier(before_s)] if before_s > 0.0 else []
         given: list[S] = []

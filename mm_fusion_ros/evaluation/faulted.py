@@ -244,10 +244,10 @@ class FaultedExaminer:
         )
 
     def _camera(self, frame: CameraFrame | None) -> Seen | None:
-        return _encoded(frame, self._camera_intake.accept, self._detector.encode_camera)
+        return encoded(frame, self._camera_intake.accept, self._detector.encode_camera)
 
     def _lidar(self, scan: LidarScan | None) -> Seen | None:
-        return _encoded(scan, self._lidar_intake.accept, self._detector.encode_lidar)
+        return encoded(scan, self._lidar_intake.accept, self._detector.encode_lidar)
 
     def _detect(
         self, cameras: Sequence[Any], lidars: Sequence[Any], frames: Sequence[CameraFrame],
@@ -257,7 +257,7 @@ class FaultedExaminer:
         return findings_of(said.objects, frames)
 
 
-def _encoded(
+def encoded(
     sample: S | None,
     accept: Callable[[S], tuple[P, Mapping[str, float]]],
     encode: Callable[[P, str], CameraFeature | LidarFeature],

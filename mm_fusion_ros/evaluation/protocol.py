@@ -1,4 +1,4 @@
-"""The exam's frozen protocol, read from `config/exam_v2.yaml`."""
+"""The exam's frozen protocol, read from `config/exam_v3.yaml`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mm_fusion_ros.config import ConfigError
 from mm_fusion_ros.evaluation.average_precision import PrecisionRule
 from mm_fusion_ros.evaluation.matching import Region
 
-FILE = "exam_v2.yaml"
+FILE = "exam_v3.yaml"
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,40 @@ class GateRule:
 
 
 @dataclass(frozen=True)
+class ReactionRule:
+    """How fast the gate must react; see the protocol's file.
+
+    Attributes:
+        sequences, frames, period_s: how many, how long, and how fast they are.
+        onset, end: the frames from which and before which a fault holds.
+        severity: of the faults.
+        half, back: parts of the clean trust at which a fault is noticed, and forgotten.
+        quantile: of the sequences that must be within the bars.
+        notice, recover: bars, frames.
+        false_alarms: bar, part of the clean frames.
+        cost: the bars hold for faults that cost their sensor this part of its accuracy.
+    """
+
+    sequences: int = 100
+    frames: int = 30
+    period_s: float = 0.1
+    onset: int = 10
+    end: int = 20
+    severity: int = 5
+    half: float = 0.5
+    back: float = 0.9
+    quantile: float = 0.9
+    notice: int = 3
+    recover: int = 5
+    false_alarms: float = 0.01
+    cost: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.onset < self.end < self.frames:
+            raise ValueError("0 < onset < end < frames does not hold")
+
+
+@dataclass(frozen=True)
 class RobustnessRule:
     """The bars under faults.
 
@@ -187,6 +221,7 @@ class Protocol:
     faults: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     motion: MotionRule = MotionRule()
     robustness: RobustnessRule = RobustnessRule()
+    reactions: ReactionRule = ReactionRule()
 
     def chosen_seeds(self, split: str, count: int) -> range:
         """The first seeds of a split.
@@ -243,6 +278,7 @@ def parse(content: Mapping[str, Any], digest: str) -> Protocol:
         bootstrap=BootstrapRule(**rest.pop("bootstrap")),
         motion=MotionRule(**rest.pop("motion", {})),
         robustness=_robustness(rest.pop("robustness", {})),
+        reactions=ReactionRule(**rest.pop("reactions", {})),
         **rest,
     )
     named = [figure.region for figure in protocol.figures.values()]

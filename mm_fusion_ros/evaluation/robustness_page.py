@@ -177,6 +177,7 @@ def plain_robustness(result: Robustness, protocol: Protocol) -> dict[str, Any]:
         "below_floor": {
             key: [cell.condition.name for cell in cells] for key, cells in result.fallen.items()
         },
+        "costs": {cell.condition.name: finite(cell.cost("secondary")) for cell in result.cells},
         "gate": {cell.condition.name: finite(cell.detected) for cell in result.noticed},
         "cells": {
             cell.condition.name: {

@@ -41,8 +41,8 @@ FROZEN_SAMPLES = 3
 # where a lidar leaves a street for an open field).
 REFERENCE_IMPROVES = 0.3
 REFERENCE_WORSENS = 0.005
-# Noise of so many times the limit leaves nothing to trust.
-WORST_NOISE = 5.5
+# Noise of so many times the limit leaves nothing to trust, of pixels and of ranges.
+WORST_GRAIN, WORST_NOISE = 4.0, 5.5
 # A blockiness of so many times the limit leaves nothing to trust.
 WORST_BLOCKS = 6.0
 # An unfamiliarity of so many times the limit leaves nothing to trust.
@@ -91,7 +91,7 @@ def camera_factors(figures: Figures, limits: ReliabilityConfig) -> Factors:
         Reason.SATURATED: saturated,
         Reason.BLURRED: detail,
         Reason.NOISY: rising(
-            figures.get("noise_sigma", 0.0), WORST_NOISE * limits.noise_sigma, limits.noise_sigma
+            figures.get("noise_sigma", 0.0), WORST_GRAIN * limits.noise_sigma, limits.noise_sigma
         ),
     }
 
@@ -106,7 +106,8 @@ def lidar_factors(figures: Figures, limits: ReliabilityConfig) -> Factors:
         Reason.NOISY: min(
             rising(figures.get("invalid_fraction", 0.0), 1.0, limits.invalid_fraction),
             rising(
-                figures.get("range_noise", 0.0), WORST_NOISE * limits.range_noise,
+                figures.get("range_noise", 0.0),
+                WORST_NOISE * limits.range_noise,
                 limits.range_noise,
             ),
         ),
@@ -165,8 +166,9 @@ def change(value: float, usual: float) -> float:
 USUAL: dict[Modality, dict[str, Usual]] = {
     Modality.CAMERA: {
         # Covered by dirt, or beyond what fog and glare leave.
-        "flat_fraction": Usual(Reason.BLURRED, excess, 1.0, 0.02, better=-1),
+        "flat_fraction": Usual(Reason.BLURRED, excess, 0.75, 0.05, better=-1),
         "contrast": Usual(Reason.BLURRED, part, 0.2, 0.85),
+        "brightness": Usual(Reason.DARK, part, 0.05, 0.5),
         # Colours that it does not have: a white balance gone wrong.
         "red": Usual(Reason.OUT_OF_DISTRIBUTION, change, 1.2, 0.1, better=0),
         "blue": Usual(Reason.OUT_OF_DISTRIBUTION, change, 1.2, 0.1, better=0),
@@ -310,7 +312,7 @@ class SourceMonitor:
                 self._alignment, 0.0, self._limits.misaligned * usual
             )
         for name, rule in USUAL.get(self._modality, {}).items():
-            if name in self.quality:
+            if name in self.quality and name in self._usual:
                 judged = rule.compare(self.quality[name], self._usual[name])
                 factor = rising(judged, rule.nothing, rule.whole)
                 result[rule.reason] = min(factor, result.get(rule.reason, 1.0))
@@ -343,7 +345,13 @@ class SourceMonitor:
             self._equal += 1
 
     def _note_usual(self, quality: Figures) -> None:
-        for name, rule in USUAL.get(self._modality, {}).items():
+        if self._modality not in FACTORS:
+            return
+        # What is bad whatever is usual, or the same again, does not tell what is usual.
+        worst = min(FACTORS[self._modality](quality, self._limits).values())
+        if worst < REASON_BELOW or self._equal >= FROZEN_SAMPLES:
+            return
+        for name, rule in USUAL[self._modality].items():
             if name in quality:
                 value = quality[name]
                 usual = self._usual.setdefault(name, value)

@@ -12,9 +12,9 @@ DARK_LEVEL = 16
 SATURATED_LEVEL = 250
 # Variance of the 4-neighbour Laplacian of white noise: 4^2 + 4 x 1^2 times that of the noise.
 LAPLACIAN_GAIN = 20.0
-# Edge of a tile [pixels], and the mean Laplacian (grey values) below which it shows nothing.
+# Edge of a tile [pixels], and the mean Laplacian [grey values] below which it shows hardly a thing.
 TILE = 16
-FLAT_BELOW = 1.5
+FLAT_BELOW = 3.0
 # Edge of the blocks that JPEG cuts pictures into, and every which row of a picture is looked at.
 BLOCK = 8
 BLOCK_ROWS = 4
@@ -34,7 +34,7 @@ def image_quality(image: NDArray[np.uint8]) -> dict[str, float]:
         Laplacian over that of white noise with the image's variance, 0 for a uniform or blurred
         image to 1 for noise; `noise_sigma` standard deviation of noise 0..1, by Immerkaer, "Fast
         Noise Variance Estimation" (1996), high on fine texture as well; `flat_fraction` of the
-        tiles that show no detail at all; `red` and `blue`, log of their mean over that of green.
+        tiles that show next to no detail; `red` and `blue`, log of their mean over that of green.
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     histogram = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel().astype(np.float64)

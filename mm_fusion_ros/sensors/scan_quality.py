@@ -1,5 +1,4 @@
-"""Figures that tell a good sweep from one that is thin, tilted, noisy, or full of what is not there.
-"""
+"""Figures that tell a good sweep from one that is thin, tilted, noisy, or full of ghosts."""
 
 from __future__ import annotations
 

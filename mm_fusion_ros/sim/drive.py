@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from mm_fusion_ros.sim.world import WorldOptions, generate
 
 __all__ = [
     "SCENE_STAMP_NS", "SceneSample", "Simulation", "SimulationOptions", "Truth", "bench",
-    "demo_rig", "scene",
+    "demo_rig", "scene", "sequence",
 ]  # fmt: skip
 
 # A scene's samples carry this stamp: any but zero, which means "no stamp".
@@ -69,40 +70,81 @@ def scene(
             sensors show that lag behind a robot that moves. Such a sample has no labels.
         seen_at_s: when the sensors looked; what moves is then elsewhere on its way [s].
     """
-    world = generate(seed, options or WorldOptions())
-    rng = np.random.default_rng([seed, 2])
-    rig = rig or random_rig(rng, image_size)
-    start = world.starts[int(rng.integers(len(world.starts)))]
-    tilt = np.clip(rng.normal(0.0, 0.006, 2), -0.015, 0.015)
-    map_from_base = geometry.from_euler(
-        np.array([start[0], start[1], 0.0]), float(tilt[0]), float(tilt[1]), float(start[2])
-    )
+    stage = _Stage(seed, rig, image_size, options)
+    map_from_base = stage.map_from_base
     if seen_from is not None:
         map_from_base = map_from_base @ seen_from
-    renderer = Renderer(world)
-    frames, ids = [], []
-    for spec in rig.cameras:
-        image, under = renderer.camera(map_from_base @ spec.base_from_camera, spec, seen_at_s, rng)
-        ids.append(under)
-        frames.append(
-            CameraFrame(
-                SCENE_STAMP_NS, f"{spec.name}_optical", spec.name, image, spec.intrinsics,
-                spec.base_from_camera,
+    sample, met = stage.look(map_from_base, seen_at_s, SCENE_STAMP_NS)
+    if seen_from is not None:
+        return sample
+    labels = label_objects(
+        stage.renderer, map_from_base, stage.rig.cameras, sample.object_ids, met, 0.0
+    )
+    return replace(sample, labels=labels)
+
+
+def sequence(
+    seed: int,
+    arcs: Sequence[tuple[float, Float]],
+    *,
+    image_size: tuple[int, int] = (384, 288),
+) -> Iterator[SceneSample]:
+    """The scene of a seed, seen again and again by a robot that moves; without labels.
+
+    Args:
+        seed: as for `scene`.
+        arcs: for each sample, in the order of time: when [s], and from where: (4, 4), base_link
+            then to base_link of the scene's own sample, which is that of 0 s.
+        image_size: width and height [pixels].
+    """
+    stage = _Stage(seed, None, image_size, None)
+    for at_s, seen_from in arcs:
+        stamp_ns = SCENE_STAMP_NS + round((at_s - arcs[0][0]) * 1e9)
+        yield stage.look(stage.map_from_base @ seen_from, at_s, stamp_ns)[0]
+
+
+class _Stage:
+    """The world, the rig and the pose of a seed, and what the rig sees of it."""
+
+    def __init__(
+        self, seed: int, rig: Rig | None, image_size: tuple[int, int],
+        options: WorldOptions | None,
+    ) -> None:  # fmt: skip
+        self.seed = seed
+        self.world = generate(seed, options or WorldOptions())
+        self._rng = np.random.default_rng([seed, 2])
+        self.rig = rig or random_rig(self._rng, image_size)
+        start = self.world.starts[int(self._rng.integers(len(self.world.starts)))]
+        tilt = np.clip(self._rng.normal(0.0, 0.006, 2), -0.015, 0.015)
+        self.map_from_base = geometry.from_euler(
+            np.array([start[0], start[1], 0.0]), float(tilt[0]), float(tilt[1]), float(start[2])
+        )
+        self.renderer = Renderer(self.world)
+
+    def look(self, map_from_base: Float, at_s: float, stamp_ns: int) -> tuple[SceneSample, Index]:
+        """What is seen from a pose, without labels, and which object each point met."""
+        frames, ids = [], []
+        for spec in self.rig.cameras:
+            image, under = self.renderer.camera(
+                map_from_base @ spec.base_from_camera, spec, at_s, self._rng
             )
+            ids.append(under)
+            frames.append(
+                CameraFrame(
+                    stamp_ns, f"{spec.name}_optical", spec.name, image, spec.intrinsics,
+                    spec.base_from_camera,
+                )
+            )  # fmt: skip
+        lidar = self.rig.lidar
+        points, offset, met = self.renderer.lidar(
+            map_from_base @ lidar.base_from_lidar, lidar, at_s, self._rng
+        )
+        scan = LidarScan(stamp_ns, "lidar", lidar.name, points, lidar.base_from_lidar, offset)
+        sample = SceneSample(
+            tuple(frames), scan, (), tuple(ids), map_from_base, self.seed,
+            self.world.lighting.name, self.world.kind,
         )  # fmt: skip
-    points, offset, met = renderer.lidar(
-        map_from_base @ rig.lidar.base_from_lidar, rig.lidar, seen_at_s, rng
-    )
-    scan = LidarScan(
-        SCENE_STAMP_NS, "lidar", rig.lidar.name, points, rig.lidar.base_from_lidar, offset
-    )
-    labels: tuple[Label, ...] = ()
-    if seen_from is None:
-        labels = label_objects(renderer, map_from_base, rig.cameras, tuple(ids), met, 0.0)
-    return SceneSample(
-        tuple(frames), scan, labels, tuple(ids), map_from_base, seed, world.lighting.name,
-        world.kind,
-    )  # fmt: skip
+        return sample, met
 
 
 def bench(count: int = 40, processes: int = 2, first_seed: int = 900_000) -> float:

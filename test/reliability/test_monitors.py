@@ -248,6 +248,18 @@ def test_what_is_usual_follows_into_the_open_field() -> None:
     assert monitor.judge(now) == (1.0, Reason.OK)
 
 
+def test_a_covered_lens_does_not_become_what_is_usual() -> None:
+    monitor, now = watched(CAMERA, {**GOOD_IMAGE, "red": 0.0}, samples=30)
+    # Black, and its noise is of any colour and has much contrast for its light.
+    black = {**GOOD_IMAGE, "brightness": 0.004, "dark_fraction": 1.0, "contrast": 1.2, "red": 0.6}
+    for _ in range(100):
+        now += 33 * MS
+        monitor.observe(now, {**black, "checksum": float(now)}, True)
+    assert monitor.judge(now) == (0.0, Reason.DARK)
+    monitor.observe(now + 33 * MS, {**GOOD_IMAGE, "red": 0.0}, True)
+    assert monitor.judge(now + 33 * MS) == (1.0, Reason.OK)
+
+
 def test_a_lidar_whose_ranges_scatter_is_noisy() -> None:
     assert lidar(range_noise=0.05)[0] == 1.0
     trust, reason = lidar(range_noise=0.3)

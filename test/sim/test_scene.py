@@ -8,7 +8,7 @@ pytest.importorskip("open3d", reason="the ray caster is missing")
 from mm_fusion_ros import geometry
 from mm_fusion_ros.outputs import CLASSES, COLOURS
 from mm_fusion_ros.samples import Float
-from mm_fusion_ros.sim.drive import SceneSample, scene
+from mm_fusion_ros.sim.drive import SceneSample, scene, sequence
 from mm_fusion_ros.sim.labels import Label
 from mm_fusion_ros.sim.raycast import Renderer
 from mm_fusion_ros.sim.sensors import random_rig
@@ -219,3 +219,19 @@ def test_scenes_are_those_that_the_protocol_froze(
     assert len(sample.lidar.points) == pytest.approx(points, rel=0.002)
     assert sample.cameras[0].image.mean() == pytest.approx(level, abs=0.3)
     assert sum(label.counts for label in sample.labels) == count
+
+
+def test_a_sequence_ends_where_the_scene_stands() -> None:
+    then_from_now = np.eye(4)
+    then_from_now[0, 3] = -1.0
+    first, last = sequence(11, [(-0.5, then_from_now), (0.0, np.eye(4))], image_size=SMALL)
+    alone = scene(11, image_size=SMALL)
+    assert np.allclose(last.odom_from_base, alone.odom_from_base)
+    assert np.allclose(
+        np.linalg.inv(last.odom_from_base) @ first.odom_from_base, then_from_now, atol=1e-9
+    )
+    assert last.lidar.stamp_ns - first.lidar.stamp_ns == 500_000_000
+    # The same world through the same lens, but for what moves and the sensors' noise.
+    assert np.array_equal(last.cameras[0].intrinsics, alone.cameras[0].intrinsics)
+    off = np.abs(last.cameras[0].image.astype(int) - alone.cameras[0].image)
+    assert np.median(off) < 8
