@@ -242,12 +242,23 @@ def graphs(
     }
 
 
-def export(net: FusionNet, folder: Path, densities: Densities | None = None) -> list[Path]:
-    """Writes the graphs into `folder` and returns their paths; nothing is unfamiliar by default."""
+def export(
+    net: FusionNet, folder: Path, densities: Densities | None = None, *, late: bool = False
+) -> list[Path]:
+    """Writes the graphs and returns their paths.
+
+    Args:
+        net: trained.
+        folder: for the files.
+        densities: what is familiar; everything by default.
+        late: leaves out the fusion on the grid; the detector then combines what each finds.
+    """
     densities = densities or Densities.untrained()
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, (module, inputs, outputs) in graphs(net.eval(), densities).items():
+        if late and name == "fusion":
+            continue
         path = folder / f"{name}.onnx"
         axes = {key: dict(each) for key, each in VARYING.get(name, {}).items()}
         torch.onnx.export(

@@ -14,7 +14,7 @@ from mm_fusion_ros.inference.backend import Backend
 from mm_fusion_ros.inference.backends import BACKENDS
 from mm_fusion_ros.inference.model_folder import ModelError, ModelFolder
 from mm_fusion_ros.outputs import CLASSES, COLOURS, UNKNOWN_COLOUR, FusedObject
-from mm_fusion_ros.perception import maps
+from mm_fusion_ros.perception import late, maps
 from mm_fusion_ros.perception.decode import (
     Calibration,
     Found,
@@ -171,7 +171,11 @@ class Detector:
         self._config = config
         kind = BACKENDS[config.backend]
         self._graphs: dict[str, Backend] = {}
+        # Without a fusion on the grid, what the modalities find is combined.
+        self._late = folder.manifest.inputs.get("fusion") == "late"
         for name in GRAPHS:
+            if name == "fusion" and self._late:
+                continue
             graph = kind(folder.path(f"{name}.onnx"), config.threads)
             graph.activate()
             missing = NEEDED[name] - graph.inputs.keys() - graph.outputs.keys()
@@ -189,11 +193,11 @@ class Detector:
             name: Familiar(**folder.manifest.calibration.get("familiar", {}).get(name, {}))
             for name in ("camera", "lidar")
         }
-        inputs = self._graphs["fusion"].inputs
+        inputs = {} if self._late else self._graphs["fusion"].inputs
         # What stands in for a modality that is not there, by its channels.
         self._channels = {name: int(spec.shape[1] or 1) for name, spec in inputs.items()}
         # Such a strategy gives, where one modality is alone, what that one says: it need not run.
-        self._alone_stands = {"by_camera", "by_lidar"} <= inputs.keys()
+        self._alone_stands = self._late or {"by_camera", "by_lidar"} <= inputs.keys()
 
     def close(self) -> None:
         """Frees the networks."""
@@ -249,12 +253,21 @@ class Detector:
             believed[0] = _over_cells(placed.lifts, trust)
         if lidars:
             believed[1] = sum(trust[n] * part for n, part in _by_points(lidars).items())
-        output, share = self._fuse(placed, merged, believed)
         lifts = placed.lifts if placed else {}
         subset = "both" if cameras and lidars else "camera" if cameras else "lidar"
         calibration = self._calibration[subset]
         least = self._config.score_threshold
-        found = decode(output, calibration, FIRST_LOOK * least, self._config.max_objects)
+        if self._late and placed and merged:
+            found, share = late.found_by_both(
+                (self._fuse(placed, None, believed)[0], merged.answer[0]),
+                (self._calibration["camera"], self._calibration["lidar"]),
+                np.maximum(believed, LEAST_TRUST),
+                FIRST_LOOK * least,
+                self._config.max_objects,
+            )
+        else:
+            output, share = self._fuse(placed, merged, believed)
+            found = decode(output, calibration, FIRST_LOOK * least, self._config.max_objects)
         looks = self._look(found, cameras)
         judgement = judge(found.class_logits, looks, calibration, trust)
 

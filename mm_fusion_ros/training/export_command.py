@@ -20,6 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--familiar", type=int, default=400, help="of those, what is familiar")
     parser.add_argument("--version", default="0.1.0", help="version of these weights")
     parser.add_argument(
+        "--late", action="store_true",
+        help="without the fusion on the grid: what camera and lidar find is matched and combined",
+    )  # fmt: skip
+    parser.add_argument(
         "--untrained", action="store_true", help="random weights, to try the plumbing"
     )
 
@@ -60,12 +64,13 @@ def run(args: argparse.Namespace) -> int:
         cache.fill(args.cache, range(args.familiar), processes=2)
         densities = fit_densities(net.eval(), args.cache, range(args.familiar))
         provenance |= {"familiar": {"scenes": args.familiar}}
-    files = [path.name for path in export(net, args.out, densities)]
+    files = [path.name for path in export(net, args.out, densities, late=args.late)]
     fields = {
-        "name": f"mm_fusion {strategy}",
+        "name": f"mm_fusion {'late' if args.late else strategy}",
         "version": args.version,
         "files": files,
-        "inputs": {"image": "288x384 RGB uint8", "points": "base_link, 80 m square"},
+        "inputs": {"image": "288x384 RGB uint8", "points": "base_link, 80 m square"}
+        | ({"fusion": "late"} if args.late else {}),
     }
     write_manifest(args.out, **fields, provenance=provenance, calibration={})
     if not args.untrained:

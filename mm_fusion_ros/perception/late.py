@@ -1,0 +1,155 @@
+"""Late fusion: what each modality found alone, matched and combined.
+
+What everybody builds first, and what the fusion on the grid is measured against: objects of camera
+and lidar are matched by how far apart they are for their covariances, and matched ones combined by
+inverse variance. Neither learns anything from the other's features.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from mm_fusion_ros.perception import maps
+from mm_fusion_ros.perception.decode import Calibration, Found, apart, covariances, decode
+from mm_fusion_ros.samples import Float
+
+GATE = 9.21
+"""Squared Mahalanobis distance in the ground plane beyond which two are not the same object: what
+one in a hundred true pairs exceeds (chi-square, 2 degrees)."""
+PRIOR_LOGIT = -2.2
+"""Log-odds of a class where one modality found anything, before the other is asked: one in ten."""
+
+
+def found_by_both(
+    said: tuple[NDArray[np.float32], NDArray[np.float32]],
+    calibrations: tuple[Calibration, Calibration],
+    trust: NDArray[np.float32],
+    least: float,
+    limit: int,
+) -> tuple[Found, NDArray[np.float32]]:
+    """Objects of camera and lidar together.
+
+    Args:
+        said: output maps of each alone, (maps.PACKED, FEATURE_CELLS, FEATURE_CELLS).
+        calibrations: of each alone.
+        trust: (2, FEATURE_CELLS, FEATURE_CELLS) in each, above 0.
+        least: class probability, calibrated.
+        limit: at most so many.
+
+    Returns:
+        as `combine`; shares (2, FEATURE_CELLS, FEATURE_CELLS), 0 where no object is.
+    """
+    camera, lidar = (
+        decode(each, calibration, least, limit)
+        for each, calibration in zip(said, calibrations, strict=True)
+    )
+    of_camera, of_lidar = (
+        each[tuple((found.cells // maps.FINER).T)].astype(np.float64)
+        for found, each in zip((camera, lidar), trust, strict=True)
+    )
+    objects, part = combine(camera, lidar, calibrations, (of_camera, of_lidar), limit)
+    share = np.zeros_like(trust)
+    x, y = (objects.cells // maps.FINER).T
+    share[:, x, y] = part, 1.0 - part
+    return objects, share
+
+
+def combine(
+    camera: Found,
+    lidar: Found,
+    calibrations: tuple[Calibration, Calibration],
+    trust: tuple[Float, Float],
+    limit: int,
+) -> tuple[Found, Float]:
+    """The objects of both.
+
+    Args:
+        camera, lidar: what each found.
+        calibrations: of camera alone and lidar alone.
+        trust: (n,) in each of the cameras' and of the lidar's objects, above 0: evidence counts
+            for as much, and variances grow by its inverse.
+        limit: at most so many.
+
+    Returns:
+        objects, strongest first, with calibrated logits and variances; (n,) the cameras' part in
+        where each is.
+    """
+    seen, touched = (
+        _believed(found, calibration, each)
+        for found, calibration, each in zip((camera, lidar), calibrations, trust, strict=True)
+    )
+    of_camera, of_lidar = matched(seen, touched)
+    both, part = _merged(seen.take(of_camera), touched.take(of_lidar))
+    only_camera = np.setdiff1d(np.arange(len(seen)), of_camera)
+    only_lidar = np.setdiff1d(np.arange(len(touched)), of_lidar)
+    parts = [both, seen.take(only_camera), touched.take(only_lidar)]
+    union = Found(
+        *[np.concatenate([getattr(each, name) for each in parts]) for name in both.__dict__]
+    )
+    share = np.concatenate([part, np.ones(len(only_camera)), np.zeros(len(only_lidar))])
+    order = np.argsort(-union.class_logits.max(axis=1), kind="stable")
+    union, share = union.take(order), share[order]
+    kept = apart(union.centre[:, :2], union.size[:, :2].min(axis=1), limit)
+    return union.take(kept), share[kept]
+
+
+def matched(camera: Found, lidar: Found) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of the objects that are the same one, each at most once; the sum of distances is least.
+
+    Args:
+        camera, lidar: with calibrated variances.
+    """
+    spread = [
+        covariances(each.log_variance, each.centre, np.ones(3))[:, :2, :2]
+        for each in (camera, lidar)
+    ]
+    offset = camera.centre[:, None, :2] - lidar.centre[:, :2]
+    together = np.linalg.inv(spread[0][:, None] + spread[1])
+    squared = np.einsum("ijk,ijkl,ijl->ij", offset, together, offset)
+    rows, columns = linear_sum_assignment(np.minimum(squared, GATE))
+    near = squared[rows, columns] < GATE
+    return rows[near], columns[near]
+
+
+def _believed(found: Found, calibration: Calibration, trust: Float) -> Found:
+    """With calibrated logits and variances, each as far as it is trusted."""
+    logits = calibration.class_scale * found.class_logits + calibration.class_bias
+    logits = PRIOR_LOGIT + trust[:, None] * (logits - PRIOR_LOGIT)
+    raw = np.clip(found.log_variance, *maps.LOG_VARIANCE_RANGE)
+    variance = raw + np.log(calibration.variance_scale) - np.log(trust)[:, None]
+    return Found(
+        found.cells, logits.astype(np.float32), found.centre, found.size, found.yaw,
+        variance.astype(np.float32),
+    )  # fmt: skip
+
+
+def _merged(camera: Found, lidar: Found) -> tuple[Found, Float]:
+    """Pairs as one object each, and the cameras' part in where it is.
+
+    Variances are along and across the rays, which of a pair are nearly the same.
+    """
+    precision = [np.exp(-each.log_variance.astype(np.float64)) for each in (camera, lidar)]
+    total = precision[0] + precision[1]
+    weight = precision[0] / total  # (n, 3), of the camera
+    radius = np.maximum(np.hypot(lidar.centre[:, 0], lidar.centre[:, 1]), 1e-3)
+    cosine, sine = lidar.centre[:, 0] / radius, lidar.centre[:, 1] / radius
+    x, y, z = (camera.centre - lidar.centre).T
+    along, across = weight[:, 0] * (cosine * x + sine * y), weight[:, 1] * (cosine * y - sine * x)
+    shift = np.column_stack(
+        [cosine * along - sine * across, sine * along + cosine * across, weight[:, 2] * z]
+    )
+    part = weight[:, :2].mean(axis=1)
+    size = np.exp(part[:, None] * np.log(camera.size) + (1 - part)[:, None] * np.log(lidar.size))
+    return (
+        Found(
+            lidar.cells,
+            camera.class_logits + lidar.class_logits - np.float32(PRIOR_LOGIT),
+            lidar.centre + shift,
+            size,
+            np.where(part > 0.5, camera.yaw, lidar.yaw),
+            -np.log(total).astype(np.float32),
+        ),
+        part,
+    )
