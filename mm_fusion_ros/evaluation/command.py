@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mm_fusion_ros.config import ConfigError
-from mm_fusion_ros.evaluation import reactions
+from mm_fusion_ros.evaluation import compare, reactions
 from mm_fusion_ros.evaluation.exam import fingerprint_of, run_clean
 from mm_fusion_ros.evaluation.faulted import SCENES, faulted_fingerprint, run_faulted
 from mm_fusion_ros.evaluation.machine import described, machine
@@ -52,6 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "cost their sensor enough, and not for all",
     )  # fmt: skip
     parser.add_argument(
+        "--compare", nargs="+", default=None, metavar="MODEL",
+        help="strategies side by side, clean and under some faults: model folders, the first is "
+        "what the others are held against",
+    )  # fmt: skip
+    parser.add_argument(
         "--red-cube", action="store_true",
         help="the controlled conjunction test of every fusion strategy: trains small ones, needs "
         "torch, and no model",
@@ -82,6 +87,8 @@ def evaluate(args: argparse.Namespace) -> int:
     protocol = load_protocol(args.protocol)
     if args.reactions:
         return evaluate_reactions(args, protocol)
+    if args.compare:
+        return evaluate_compare(args, protocol)
     manifest = ModelFolder.open(args.model).manifest
     count = args.n if args.n is not None else protocol.scenes
     if args.n is None and args.quick:
@@ -155,6 +162,31 @@ def evaluate_reactions(args: argparse.Namespace, protocol: Protocol) -> int:
     content = {**facts, "files": dict(manifest.files), **plain_reactions(result)}
     (out / RESULTS).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
     (out / PAGE).write_text(reactions_page(result, protocol, title=title, facts=facts), "utf-8")
+    print(f"written: {out / RESULTS}, {out / PAGE}")
+    return 0
+
+
+def evaluate_compare(args: argparse.Namespace, protocol: Protocol) -> int:
+    """Strategies side by side, with errors raised."""
+    count = args.n or protocol.compare.scenes // (10 if args.quick else 1)
+    prints = [faulted_fingerprint(ModelFolder.open(model), protocol) for model in args.compare]
+    digest = digest_of({"models": prints})
+    out = args.out or Path("runs") / "eval" / f"{protocol.name}-compare-{args.split}-{digest}"
+    result = compare.compare(
+        args.compare, protocol, out, count=count, split=args.split, processes=args.processes
+    )
+    facts = facts_of(args, protocol, count, "strategies side by side") | {
+        "model": ", ".join(f"{each.name} {each.version}" for each in result.contenders)
+    }
+    if count >= protocol.compare.scenes:
+        facts.pop("note", None)
+    title = f"{protocol.name}, strategies"
+    print(compare.text(result, protocol, f"{title}, {count} scenes of split {args.split}"))
+    print(f"machine: {facts['machine']}")
+    content = {**facts, **compare.plain_comparison(result)}
+    (out / RESULTS).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
+    html = compare.page(result, protocol, title=title, facts=facts)
+    (out / PAGE).write_text(html, "utf-8")
     print(f"written: {out / RESULTS}, {out / PAGE}")
     return 0
 

@@ -107,15 +107,18 @@ class Watched:
 class FaultedExaminer:
     """Examines one model, scene by scene, under every condition; writes each scene's record."""
 
-    def __init__(self, model: str, protocol: Protocol, folder: Path) -> None:
-        """Loads the model.
+    def __init__(
+        self, model: str, protocol: Protocol, folder: Path,
+        conditions: Sequence[Condition] | None = None,
+    ) -> None:  # fmt: skip
+        """Loads the model; without conditions those of the protocol hold.
 
         Raises:
             ModelError, BackendError: the model cannot be used.
         """
         self._protocol = protocol
         self._folder = folder
-        self._conditions = conditions_of(protocol)
+        self._conditions = conditions_of(protocol) if conditions is None else conditions
         self._detector = exam_detector(model, protocol)
         self._camera_intake = CameraIntake(CameraConfig())
         self._lidar_intake = LidarIntake(LidarConfig())
@@ -280,6 +283,7 @@ def run_faulted(
     count: int,
     split: str = "test",
     processes: int = 2,
+    conditions: Sequence[Condition] | None = None,
 ) -> list[int]:
     """Examines a model under every condition; scenes already in `out` are not made again.
 
@@ -290,6 +294,7 @@ def run_faulted(
         count: how many scenes, from the split's first on.
         split: "test", or "validation" while a model is still being chosen.
         processes: how many scenes at once.
+        conditions: the clean one first; None takes all of the protocol's.
 
     Returns:
         the seeds; `archive.read` gives their records.
@@ -302,9 +307,11 @@ def run_faulted(
     seeds = list(protocol.chosen_seeds(split, count))
     folder = out / SCENES
     folder.mkdir(parents=True, exist_ok=True)
-    check_fingerprint(out / FINGERPRINT, faulted_fingerprint(ModelFolder.open(model), protocol))
+    asked = {} if conditions is None else {"conditions": [each.name for each in conditions]}
+    fingerprint = faulted_fingerprint(ModelFolder.open(model), protocol) | asked
+    check_fingerprint(out / FINGERPRINT, fingerprint)
     wanted = [seed for seed in seeds if not archive.path_of(folder, seed).exists()]
-    make: Any = partial(FaultedExaminer, model, protocol, folder)
+    make: Any = partial(FaultedExaminer, model, protocol, folder, conditions)
     if wanted:
         for _ in examined(make, wanted, processes):
             pass

@@ -170,6 +170,23 @@ class ReactionRule:
 
 
 @dataclass(frozen=True)
+class CompareRule:
+    """How strategies are compared; see the protocol's file.
+
+    Attributes:
+        scenes: how many, clean and under each fault.
+        faults: names of conditions.
+        clean: by how much another may be better on clean scenes.
+        cost: how many times concatenation's duration fusion may take.
+    """
+
+    scenes: int = 200
+    faults: tuple[str, ...] = ()
+    clean: float = 0.01
+    cost: float = 1.3
+
+
+@dataclass(frozen=True)
 class RobustnessRule:
     """The bars under faults.
 
@@ -222,6 +239,7 @@ class Protocol:
     motion: MotionRule = MotionRule()
     robustness: RobustnessRule = RobustnessRule()
     reactions: ReactionRule = ReactionRule()
+    compare: CompareRule = CompareRule()
 
     def chosen_seeds(self, split: str, count: int) -> range:
         """The first seeds of a split.
@@ -279,6 +297,7 @@ def parse(content: Mapping[str, Any], digest: str) -> Protocol:
         motion=MotionRule(**rest.pop("motion", {})),
         robustness=_robustness(rest.pop("robustness", {})),
         reactions=ReactionRule(**rest.pop("reactions", {})),
+        compare=_compare(rest.pop("compare", {})),
         **rest,
     )
     named = [figure.region for figure in protocol.figures.values()]
@@ -292,6 +311,11 @@ def parse(content: Mapping[str, Any], digest: str) -> Protocol:
     if unknown := sorted(set(used) - protocol.figures.keys()):
         raise ValueError(f"figures {unknown} are used and not defined")
     return protocol
+
+
+def _compare(content: Mapping[str, Any]) -> CompareRule:
+    rest = dict(content)
+    return CompareRule(faults=tuple(rest.pop("faults", ())), **rest)
 
 
 def _robustness(content: Mapping[str, Any]) -> RobustnessRule:
