@@ -67,7 +67,7 @@ def test_models_are_compared_on_the_same_scenes(untrained_model: Path, tmp_path:
     options = {"count": 1, "split": "validation", "processes": 1}
     result = compare.compare(models, few, tmp_path / "out", **options)  # type: ignore[arg-type]
     gated, other = result.contenders
-    assert (gated.name, other.name) == ("gated", "late")
+    assert (gated.name, other.name) == ("untrained", "late")
     assert gated.ahead["primary"].value == 0.0
     assert gated.fuse_ms > 0.0 and np.isnan(other.fuse_ms)
     assert [c.condition.name for c in other.cells] == ["camera.black", "lidar.absent"]
