@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,8 +168,13 @@ class Detector:
         BackendError: a graph cannot be loaded.
     """
 
-    def __init__(self, folder: ModelFolder, config: PerceptionConfig) -> None:
+    def __init__(
+        self, folder: ModelFolder, config: PerceptionConfig,
+        calibration: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        """Loads the graphs; another calibration than the manifest's is for who fits one."""
         self._config = config
+        calibration = folder.manifest.calibration if calibration is None else calibration
         kind = BACKENDS[config.backend]
         self._graphs: dict[str, Backend] = {}
         # Without a fusion on the grid, what the modalities find is combined.
@@ -186,11 +192,11 @@ class Detector:
                 )
             self._graphs[name] = graph
         self._calibration = {
-            subset: Calibration.from_dict(folder.manifest.calibration.get(subset, {}))
+            subset: Calibration.from_dict(calibration.get(subset, {}))
             for subset in ("camera", "lidar", "both")
         }
         self._familiar = {
-            name: Familiar(**folder.manifest.calibration.get("familiar", {}).get(name, {}))
+            name: Familiar(**calibration.get("familiar", {}).get(name, {}))
             for name in ("camera", "lidar")
         }
         inputs = {} if self._late else self._graphs["fusion"].inputs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from mm_fusion_ros.inference.model_folder import ModelFolder
 from mm_fusion_ros.outputs import CLASSES, COLOURS
 from mm_fusion_ros.perception import maps
 from mm_fusion_ros.perception.decode import Calibration, Found
-from mm_fusion_ros.perception.detector import Detector
+from mm_fusion_ros.perception.detector import CameraFeature, Detector, LidarFeature
 from mm_fusion_ros.perception.second_look import (
     Looks,
     class_evidence,
@@ -35,7 +36,9 @@ from mm_fusion_ros.sensors.lidar import LidarIntake, PreparedScan
 from mm_fusion_ros.training import cache
 from mm_fusion_ros.training.cache import Scene
 
-SUBSETS = ("both", "lidar", "camera")
+SUBSETS = ("camera", "lidar", "both")
+"""In this order they are fitted: where both are combined late, it is what each alone is calibrated
+to say."""
 MIN_ERRORS = 50
 COVERAGE = 0.9
 COVERAGE_SIGMAS = 1.6449
@@ -363,36 +366,50 @@ def calibrate(
     for seed in seeds:
         if seed not in cache.VALIDATION_SEEDS:
             raise ValueError(f"seed {seed} is no validation seed {cache.VALIDATION_SEEDS}")
-    detector = Detector(
-        ModelFolder.open(folder), PerceptionConfig(score_threshold=0.005, max_objects=100)
-    )
+    opened = ModelFolder.open(folder)
+    config = PerceptionConfig(score_threshold=0.005, max_objects=100)
+    detector = Detector(opened, config, calibration={})
     protocol = load_protocol()
-    cases: dict[str, list[Case]] = {subset: [] for subset in SUBSETS}
+    encoded: list[tuple[Scene, list[CameraFeature], LidarFeature]] = []
     # Before it is known what is usual, an unfamiliarity is its mean distance itself.
     distances: dict[str, list[float]] = {"camera": [], "lidar": []}
-    for seed in track(list(seeds), description="calibration"):
+    for seed in track(list(seeds), description="encoding"):
         scene, images, scan = prepare(seed, protocol)
         cameras = [detector.encode_camera(im, f"camera_{i}") for i, im in enumerate(images)]
         lidar = detector.encode_lidar(scan)
         distances["camera"] += [camera.epistemic for camera in cameras]
         distances["lidar"].append(lidar.epistemic)
-        by_lidar = scene.lidar_points >= cache.LIDAR_MIN_POINTS
-        by_camera = np.asarray(scene.seen.any(axis=1))
-        answers = {
-            "both": (detector.detect(cameras, [lidar]), by_camera | by_lidar),
-            "lidar": (detector.detect([], [lidar]), by_lidar),
-            "camera": (detector.detect(cameras, []), by_camera),
-        }
-        for subset, (said, asked) in answers.items():
-            assert said.found is not None
-            cases[subset].append(Case(said.found, said.looks, scene, asked))
-    detector.close()
+        encoded.append((scene, cameras, lidar))
     familiar = {name: usual(values) for name, values in distances.items()}
-    calibrations = {subset: fit(cases[subset], subset == "camera", protocol) for subset in SUBSETS}
+    calibrations: dict[str, Calibration] = {}
+    shown: dict[str, dict[str, float]] = {}
+    for subset in SUBSETS:
+        done = {name: asdict(each) for name, each in calibrations.items()}
+        with closing(Detector(opened, config, calibration=done)) as fitted:
+            cases = [
+                case(fitted, subset, *each)
+                for each in track(encoded, description=f"calibration ({subset})")
+            ]
+        by_bearing = subset == "camera"
+        calibrations[subset] = fit(cases, by_bearing, protocol)
+        shown[subset] = figures(cases, calibrations[subset], by_bearing, protocol)
+    detector.close()
     return (
         {subset: asdict(each) for subset, each in calibrations.items()} | {"familiar": familiar},
-        {
-            subset: figures(cases[subset], calibrations[subset], subset == "camera", protocol)
-            for subset in SUBSETS
-        },
+        shown,
     )
+
+
+def case(
+    detector: Detector, subset: str, scene: Scene, cameras: Sequence[CameraFeature],
+    lidar: LidarFeature,
+) -> Case:  # fmt: skip
+    """What a subset of sensors makes of a scene."""
+    by_lidar = scene.lidar_points >= cache.LIDAR_MIN_POINTS
+    by_camera = np.asarray(scene.seen.any(axis=1))
+    asked = {"both": by_camera | by_lidar, "lidar": by_lidar, "camera": by_camera}
+    said = detector.detect(
+        [] if subset == "lidar" else cameras, [] if subset == "camera" else [lidar]
+    )
+    assert said.found is not None
+    return Case(said.found, said.looks, scene, asked[subset])
