@@ -154,9 +154,8 @@ def evaluate_reactions(args: argparse.Namespace, protocol: Protocol) -> int:
     result = reactions.score(traces, protocol, costs)
     manifest = folder.manifest
     title = f"{protocol.name}, reactions: {manifest.name} {manifest.version}"
-    facts = facts_of(args, protocol, count, "how fast the gate reacts")
-    if count >= protocol.reactions.sequences:
-        facts.pop("note", None)
+    wanted = protocol.reactions.sequences
+    facts = facts_of(args, protocol, count, "how fast the gate reacts", wanted)
     print(reactions.text(result, protocol, f"{title}, {count} sequences of split {args.split}"))
     print(f"machine: {facts['machine']}")
     content = {**facts, "files": dict(manifest.files), **plain_reactions(result)}
@@ -175,11 +174,8 @@ def evaluate_compare(args: argparse.Namespace, protocol: Protocol) -> int:
     result = compare.compare(
         args.compare, protocol, out, count=count, split=args.split, processes=args.processes
     )
-    facts = facts_of(args, protocol, count, "strategies side by side") | {
-        "model": ", ".join(f"{each.name} {each.version}" for each in result.contenders)
-    }
-    if count >= protocol.compare.scenes:
-        facts.pop("note", None)
+    facts = facts_of(args, protocol, count, "strategies side by side", protocol.compare.scenes)
+    facts["model"] = ", ".join(f"{each.name} {each.version}" for each in result.contenders)
     title = f"{protocol.name}, strategies"
     print(compare.text(result, protocol, f"{title}, {count} scenes of split {args.split}"))
     print(f"machine: {facts['machine']}")
@@ -206,8 +202,16 @@ def evaluate_red_cube(args: argparse.Namespace) -> int:
     return 0
 
 
-def facts_of(args: argparse.Namespace, protocol: Protocol, count: int, part: str) -> dict[str, str]:
-    """What a figure needs to be believed."""
+def facts_of(
+    args: argparse.Namespace, protocol: Protocol, count: int, part: str, wanted: int | None = None
+) -> dict[str, str]:
+    """What a figure needs to be believed.
+
+    Args:
+        count: scenes that were taken.
+        part: of the exam.
+        wanted: scenes that the protocol asks of it; None for those of its main parts.
+    """
     manifest = ModelFolder.open(args.model).manifest
     seeds = protocol.chosen_seeds(args.split, count)
     facts = {
@@ -216,8 +220,9 @@ def facts_of(args: argparse.Namespace, protocol: Protocol, count: int, part: str
         "scenes": f"{count} of split {args.split}, seeds {seeds[0]} to {seeds[-1]}",
         "machine": described(machine()),
     }
-    if count < protocol.scenes:
-        facts["note"] = f"fewer than the protocol's {protocol.scenes} scenes: for development"
+    wanted = protocol.scenes if wanted is None else wanted
+    if count < wanted:
+        facts["note"] = f"fewer than the protocol's {wanted} scenes: for development"
     return facts
 
 

@@ -88,10 +88,14 @@ def trace_chart(each: Reaction, protocol: Protocol) -> str:
         Line("struck", each.condition.group, along, np.array(each.trace), dots=True),
     ]
     title = (
-        f"{each.condition.name}: {each.notice:g} frames to half, {each.recover:g} back"
+        f"{each.condition.name}: {_frames(each.notice)} to half, {_frames(each.recover)} back"
         + (f", costs {each.cost:.0%}" if np.isfinite(each.cost) else "")
     )  # fmt: skip
     return unit_chart(title, f"part of {rule.frames} frames", "trust", lines)
+
+
+def _frames(count: float) -> str:
+    return f"{count:.0f} frames" if np.isfinite(count) else "never"
 
 
 def plain_reactions(result: Reactions) -> dict[str, Any]:
