@@ -36,11 +36,12 @@ REASON_BELOW = 0.8
 PERIODS_FREE = 2.0
 # So many equal samples in a row are a frozen sensor.
 FROZEN_SAMPLES = 3
-# Weight of a figure better, and of one worse, than its own reference: a reference is what the
-# sensor usually reaches, so it improves at once and is given up slowly (at 10 Hz over some 20 s, as
-# where a lidar leaves a street for an open field).
+# How fast a reference follows its figure: slowly, at 10 Hz over some 20 s, as where a lidar leaves
+# a street for an open field; and at once to what is better, where it is what the sensor reaches.
 REFERENCE_IMPROVES = 0.3
-REFERENCE_WORSENS = 0.005
+REFERENCE_FOLLOWS = 0.005
+# Of the first samples the reference is nearly the mean: exposure and white balance settle.
+SETTLING = 2.0
 # Noise of so many times the limit leaves nothing to trust, of pixels and of ranges.
 WORST_GRAIN, WORST_NOISE = 4.0, 5.5
 # A blockiness of so many times the limit leaves nothing to trust.
@@ -132,18 +133,20 @@ class Usual:
         reason: for less trust.
         compare: gives what is judged, of the figure and its reference.
         nothing, whole: what that is where nothing is left to trust, and where all is.
-        better: 1 where more is better, -1 where less is, 0 where any change is for the worse.
+        reaches: whether it is what the sensor reaches, so that the reference rises at once.
     """
 
     reason: Reason
     compare: Callable[[float, float], float]
     nothing: float
     whole: float
-    better: int = 1
+    reaches: bool = False
 
-    def weight(self, value: float, usual: float) -> float:
-        """How much the newest value moves the reference."""
-        return REFERENCE_IMPROVES if (value - usual) * self.better > 0.0 else REFERENCE_WORSENS
+    def weight(self, value: float, usual: float, count: int) -> float:
+        """How much the newest value, the `count`-th, moves the reference."""
+        if self.reaches and value > usual:
+            return REFERENCE_IMPROVES
+        return max(REFERENCE_FOLLOWS, min(1.0, SETTLING / count**2))
 
 
 def part(value: float, usual: float) -> float:
@@ -166,19 +169,19 @@ def change(value: float, usual: float) -> float:
 USUAL: dict[Modality, dict[str, Usual]] = {
     Modality.CAMERA: {
         # Covered by dirt, or beyond what fog and glare leave.
-        "flat_fraction": Usual(Reason.BLURRED, excess, 0.75, 0.05, better=-1),
+        "flat_fraction": Usual(Reason.BLURRED, excess, 0.75, 0.05),
         "contrast": Usual(Reason.BLURRED, part, 0.2, 0.85),
         "brightness": Usual(Reason.DARK, part, 0.05, 0.5),
         # Colours that it does not have: a white balance gone wrong.
-        "red": Usual(Reason.OUT_OF_DISTRIBUTION, change, 1.2, 0.1, better=0),
-        "blue": Usual(Reason.OUT_OF_DISTRIBUTION, change, 1.2, 0.1, better=0),
+        "red": Usual(Reason.OUT_OF_DISTRIBUTION, change, 1.2, 0.1),
+        "blue": Usual(Reason.OUT_OF_DISTRIBUTION, change, 1.2, 0.1),
     },
     Modality.LIDAR: {
-        "points": Usual(Reason.SPARSE, part, 0.0, 0.5),
-        "coverage": Usual(Reason.SPARSE, part, 0.0, 0.8),
+        "points": Usual(Reason.SPARSE, part, 0.0, 0.5, reaches=True),
+        "coverage": Usual(Reason.SPARSE, part, 0.0, 0.8, reaches=True),
         # Drops, dust, and echoes of what is not there.
-        "stray_fraction": Usual(Reason.NOISY, excess, 0.1, 0.002, better=-1),
-        "rough_fraction": Usual(Reason.NOISY, excess, 0.4, 0.02, better=-1),
+        "stray_fraction": Usual(Reason.NOISY, excess, 0.1, 0.002),
+        "rough_fraction": Usual(Reason.NOISY, excess, 0.4, 0.02),
     },
 }
 
@@ -209,6 +212,7 @@ class SourceMonitor:
         self._interval_ns: float | None = None
         self._equal = 1  # samples in a row with the same content, the newest among them
         self._usual: dict[str, float] = {}
+        self._counted = 0  # samples that told what is usual
         self._alignment: float | None = None
         self._aligned_ns = 0
         self._tilt: float | None = None
@@ -280,7 +284,7 @@ class SourceMonitor:
         self._aligned_ns = now_ns
         self._alignment = value if before is None else before + ALIGNMENT_STEP * (value - before)
         usual = self._usual.setdefault("alignment", value)
-        weight = REFERENCE_IMPROVES if value > usual else REFERENCE_WORSENS
+        weight = REFERENCE_IMPROVES if value > usual else REFERENCE_FOLLOWS
         self._usual["alignment"] = usual + weight * (value - usual)
 
     def reject(self) -> None:
@@ -351,11 +355,13 @@ class SourceMonitor:
         worst = min(FACTORS[self._modality](quality, self._limits).values())
         if worst < REASON_BELOW or self._equal >= FROZEN_SAMPLES:
             return
+        self._counted += 1
         for name, rule in USUAL[self._modality].items():
             if name in quality:
                 value = quality[name]
                 usual = self._usual.setdefault(name, value)
-                self._usual[name] = usual + rule.weight(value, usual) * (value - usual)
+                weight = rule.weight(value, usual, self._counted)
+                self._usual[name] = usual + weight * (value - usual)
 
 
 def strongest(factors: Mapping[Reason, float]) -> tuple[float, Reason]:

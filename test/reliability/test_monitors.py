@@ -248,6 +248,21 @@ def test_what_is_usual_follows_into_the_open_field() -> None:
     assert monitor.judge(now) == (1.0, Reason.OK)
 
 
+def test_white_balance_may_settle_at_the_start() -> None:
+    monitor, now = watched(CAMERA, {**GOOD_IMAGE, "red": 0.5}, samples=1)
+    for step in range(1, 31):
+        now += 100 * MS
+        red = 0.5 * 0.7**step
+        monitor.observe(now, {**GOOD_IMAGE, "red": red, "checksum": float(now)}, True)
+    trust, reason = monitor.judge(now)
+    assert trust > 0.8 and reason is Reason.OK
+    # But not later.
+    for _ in range(5):
+        now += 100 * MS
+        monitor.observe(now, {**GOOD_IMAGE, "red": 1.1, "checksum": float(now)}, True)
+    assert monitor.judge(now)[0] < 0.5
+
+
 def test_a_covered_lens_does_not_become_what_is_usual() -> None:
     monitor, now = watched(CAMERA, {**GOOD_IMAGE, "red": 0.0}, samples=30)
     # Black, and its noise is of any colour and has much contrast for its light.
