@@ -36,6 +36,8 @@ WHO = ((True, False), (False, True), (True, True))
 """Whether cameras and lidar are struck, where both are looked at."""
 WHO_SHARES = (0.4, 0.4, 0.2)
 STAMP_NS, PERIOD_NS = 1_000_000_000, 100_000_000
+HEALTHY = 12
+"""Samples after which a monitor knows what is usual."""
 MONITORS = {
     modality: SourceConfig(modality.value, modality.value, rate_hz=10.0)
     for modality in (Modality.CAMERA, Modality.LIDAR)
@@ -134,6 +136,10 @@ def _struck_points(scene: Scene, fault: Fault[Any] | None) -> tuple[NDArray[np.f
 def trust_of(modality: Modality, clean: Mapping[str, float], quality: Mapping[str, float]) -> float:
     """What a monitor that is used to the clean figures says of a sample's, at least LEAST_TRUST."""
     monitor = SourceMonitor(MONITORS[modality], ReliabilityConfig())
-    monitor.observe(STAMP_NS, clean, None)
-    monitor.observe(STAMP_NS + PERIOD_NS, quality, None)
-    return max(monitor.judge(STAMP_NS + PERIOD_NS)[0], LEAST_TRUST)
+    stamp_ns = STAMP_NS
+    # The same figures again, but not the same sample.
+    usual = {name: value for name, value in clean.items() if name != "checksum"}
+    for figures in (*[usual] * HEALTHY, quality):
+        stamp_ns += PERIOD_NS
+        monitor.observe(stamp_ns, figures, None)
+    return max(monitor.judge(stamp_ns)[0], LEAST_TRUST)
