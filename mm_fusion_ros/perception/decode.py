@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,6 +84,13 @@ class Found:
     def take(self, rows: NDArray[np.int64]) -> Found:
         """Some of them, in that order."""
         return Found(*[getattr(self, name)[rows] for name in self.__dataclass_fields__])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Found]) -> Found:
+        """Those of all parts, of which there is at least one, one after the other."""
+        return cls(
+            *[np.concatenate([getattr(p, n) for p in parts]) for n in cls.__dataclass_fields__]
+        )
 
     @property
     def boxes(self) -> Float:

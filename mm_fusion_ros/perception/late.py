@@ -7,6 +7,8 @@ inverse variance. Neither learns anything from the other's features.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
@@ -68,8 +70,9 @@ def combine(
     Args:
         camera, lidar: what each found.
         calibrations: of camera alone and lidar alone.
-        trust: (n,) in each of the cameras' and of the lidar's objects, above 0: evidence counts
-            for as much, and variances grow by its inverse.
+        trust: (n,) in each of the cameras' and of the lidar's objects, above 0. Variances grow by
+            its inverse; evidence for what both found counts for as much; and what one alone found
+            is as probable as it says, times its trust.
         limit: at most so many.
 
     Returns:
@@ -77,17 +80,21 @@ def combine(
         where each is.
     """
     seen, touched = (
-        _believed(found, calibration, each)
+        _calibrated(found, calibration, each)
         for found, calibration, each in zip((camera, lidar), calibrations, trust, strict=True)
     )
     of_camera, of_lidar = matched(seen, touched)
-    both, part = _merged(seen.take(of_camera), touched.take(of_lidar))
+    both, part = _merged(
+        _weighed(seen.take(of_camera), trust[0][of_camera]),
+        _weighed(touched.take(of_lidar), trust[1][of_lidar]),
+    )
     only_camera = np.setdiff1d(np.arange(len(seen)), of_camera)
     only_lidar = np.setdiff1d(np.arange(len(touched)), of_lidar)
-    parts = [both, seen.take(only_camera), touched.take(only_lidar)]
-    union = Found(
-        *[np.concatenate([getattr(each, name) for each in parts]) for name in both.__dict__]
-    )
+    alone = [
+        _doubted(seen.take(only_camera), trust[0][only_camera]),
+        _doubted(touched.take(only_lidar), trust[1][only_lidar]),
+    ]
+    union = Found.joined([both, *alone])
     share = np.concatenate([part, np.ones(len(only_camera)), np.zeros(len(only_lidar))])
     order = np.argsort(-union.class_logits.max(axis=1), kind="stable")
     union, share = union.take(order), share[order]
@@ -113,16 +120,35 @@ def matched(camera: Found, lidar: Found) -> tuple[NDArray[np.int64], NDArray[np.
     return rows[near], columns[near]
 
 
-def _believed(found: Found, calibration: Calibration, trust: Float) -> Found:
-    """With calibrated logits and variances, each as far as it is trusted."""
+def _calibrated(found: Found, calibration: Calibration, trust: Float) -> Found:
+    """With calibrated logits, and variances that trust lets grow."""
     logits = calibration.class_scale * found.class_logits + calibration.class_bias
-    logits = PRIOR_LOGIT + trust[:, None] * (logits - PRIOR_LOGIT)
     raw = np.clip(found.log_variance, *maps.LOG_VARIANCE_RANGE)
     variance = raw + np.log(calibration.variance_scale) - np.log(trust)[:, None]
-    return Found(
-        found.cells, logits.astype(np.float32), found.centre, found.size, found.yaw,
-        variance.astype(np.float32),
-    )  # fmt: skip
+    return replace(
+        found,
+        class_logits=logits.astype(np.float32),
+        log_variance=variance.astype(np.float32),
+    )
+
+
+def _weighed(found: Found, trust: Float) -> Found:
+    """With evidence that counts as far as it is trusted.
+
+    That something is found at all, however weakly, does not speak against its being there.
+    """
+    highest = found.class_logits.max(axis=1, keepdims=True, initial=-np.inf)
+    raised = found.class_logits + np.maximum(PRIOR_LOGIT - highest, 0.0)
+    logits = PRIOR_LOGIT + trust[:, None] * (raised - PRIOR_LOGIT)
+    return replace(found, class_logits=logits.astype(np.float32))
+
+
+def _doubted(found: Found, trust: Float) -> Found:
+    """With probabilities times the trust."""
+    each = trust[:, None]
+    unlikely = np.exp(-np.maximum(found.class_logits.astype(np.float64), -40.0))
+    logits = np.log(each) - np.log(np.maximum(unlikely + 1.0 - each, 1e-12))
+    return replace(found, class_logits=logits.astype(np.float32))
 
 
 def _merged(camera: Found, lidar: Found) -> tuple[Found, Float]:

@@ -53,6 +53,17 @@ def test_two_independent_voices_are_surer_than_either() -> None:
     assert objects.class_logits.max() == pytest.approx(1.0 - PRIOR_LOGIT)
 
 
+def test_a_weak_second_voice_does_not_speak_against() -> None:
+    objects, _ = fused(found((10, 0), logit=-4.0), found((10, 0), logit=1.0))
+    assert objects.class_logits.max() == pytest.approx(1.0)
+
+
+def test_what_one_alone_finds_is_as_probable_as_its_trust_allows() -> None:
+    objects, _ = fused(found((10, 0), logit=1.0), found(), trust=(0.25, 1.0))
+    expected = 0.25 / (1.0 + np.exp(-1.0))
+    assert 1.0 / (1.0 + np.exp(-objects.class_logits.max())) == pytest.approx(expected)
+
+
 def test_the_axes_are_those_of_the_ray() -> None:
     # To the left: the ray is y.
     camera = found((0.0, 12.0), variance=(4.0, 0.01, 1.0))
