@@ -154,7 +154,7 @@ class FaultedExaminer:
                     now.scan, seed, self._protocol.motion, lambda s: earlier(s).scan
                 )
                 struck = replace(clean, lidars=[self._lidar(scan)])
-            elif condition is not CLEAN:
+            elif condition != CLEAN:
                 worse = [
                     self._camera(self._struck(condition, index, now, seed, earlier))
                     for index in range(len(now.frames))
@@ -197,9 +197,9 @@ class FaultedExaminer:
                 weight,
             )
         }
-        if struck.cameras is not clean.cameras or condition is CLEAN:
+        if struck.cameras is not clean.cameras or condition == CLEAN:
             result[CAMERA] = self._detect(cameras, [], frames)
-        if struck.lidars is not clean.lidars or condition is CLEAN:
+        if struck.lidars is not clean.lidars or condition == CLEAN:
             result[LIDAR] = self._detect([], lidars, frames)
         return result
 
@@ -208,7 +208,7 @@ class FaultedExaminer:
     ) -> dict[str, float]:
         """The mean trust in the sensors that were struck; of the clean scene, in either kind."""
         names = {CAMERA: [frame.source for frame in now.frames], LIDAR: [now.scan.source]}
-        if condition is CLEAN:
+        if condition == CLEAN:
             asked = {f"{condition.name}{archive.SEPARATOR}{kind}": of for kind, of in names.items()}
         else:
             asked = {condition.name: names[condition.modality.value]}

@@ -43,7 +43,7 @@ REFERENCE_FOLLOWS = 0.005
 # Of the first samples the reference is nearly the mean: exposure and white balance settle.
 SETTLING = 2.0
 # Noise of so many times the limit leaves nothing to trust, of pixels and of ranges.
-WORST_GRAIN, WORST_NOISE = 4.0, 5.5
+WORST_GRAIN, WORST_NOISE = 4.0, 12.0
 # A blockiness of so many times the limit leaves nothing to trust.
 WORST_BLOCKS = 6.0
 # An unfamiliarity of so many times the limit leaves nothing to trust.
@@ -79,11 +79,10 @@ def camera_factors(figures: Figures, limits: ReliabilityConfig) -> Factors:
         0.5 * (1.0 + limits.saturated_fraction),
         limits.saturated_fraction,
     )
-    # Out of focus, smeared, washed out by fog, or compressed: detail is gone.
+    # Out of focus, smeared, washed out by fog, or compressed: detail is gone. What is only blurred
+    # keeps some trust, since it still shows colours.
     detail = min(
-        rising(
-            figures.get("sharpness", 1.0), 0.25 * limits.blurred_sharpness, limits.blurred_sharpness
-        ),
+        rising(figures.get("sharpness", 1.0), 0.0, limits.blurred_sharpness),
         rising(figures.get("contrast", 1.0), 0.25 * limits.low_contrast, limits.low_contrast),
         rising(figures.get("blockiness", 1.0), WORST_BLOCKS * limits.blockiness, limits.blockiness),
     )
@@ -169,7 +168,7 @@ def change(value: float, usual: float) -> float:
 USUAL: dict[Modality, dict[str, Usual]] = {
     Modality.CAMERA: {
         # Covered by dirt, or beyond what fog and glare leave.
-        "flat_fraction": Usual(Reason.BLURRED, excess, 0.75, 0.05),
+        "flat_fraction": Usual(Reason.BLURRED, excess, 1.1, 0.05),
         "contrast": Usual(Reason.BLURRED, part, 0.2, 0.85),
         "brightness": Usual(Reason.DARK, part, 0.05, 0.5),
         # Colours that it does not have: a white balance gone wrong.
@@ -180,8 +179,8 @@ USUAL: dict[Modality, dict[str, Usual]] = {
         "points": Usual(Reason.SPARSE, part, 0.0, 0.5, reaches=True),
         "coverage": Usual(Reason.SPARSE, part, 0.0, 0.8, reaches=True),
         # Drops, dust, and echoes of what is not there.
-        "stray_fraction": Usual(Reason.NOISY, excess, 0.1, 0.002),
-        "rough_fraction": Usual(Reason.NOISY, excess, 0.4, 0.02),
+        "stray_fraction": Usual(Reason.NOISY, excess, 0.2, 0.002),
+        "rough_fraction": Usual(Reason.NOISY, excess, 0.6, 0.02),
     },
 }
 

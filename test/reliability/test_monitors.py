@@ -180,7 +180,7 @@ def test_trust_falls_smoothly_and_never_rises_as_it_gets_darker() -> None:
 @pytest.mark.parametrize(
     ("figure", "usual", "now", "reason"),
     [
-        ("flat_fraction", 0.1, 0.7, Reason.BLURRED),  # dirt on the lens
+        ("flat_fraction", 0.1, 0.8, Reason.BLURRED),  # dirt on the lens
         ("contrast", 0.6, 0.25, Reason.BLURRED),  # haze, as far as this camera is concerned
         ("red", 0.05, 0.85, Reason.OUT_OF_DISTRIBUTION),
         ("blue", 0.05, -0.75, Reason.OUT_OF_DISTRIBUTION),
@@ -277,7 +277,7 @@ def test_a_covered_lens_does_not_become_what_is_usual() -> None:
 
 def test_a_lidar_whose_ranges_scatter_is_noisy() -> None:
     assert lidar(range_noise=0.05)[0] == 1.0
-    trust, reason = lidar(range_noise=0.3)
+    trust, reason = lidar(range_noise=0.7)
     assert trust < 0.5 and reason is Reason.NOISY
 
 
@@ -288,7 +288,7 @@ def test_what_hangs_in_the_air_is_held_against_what_usually_does(figure: str) ->
     scan = {**GOOD_SCAN, figure: usual}
     monitor, now = watched(LIDAR, scan, samples=30)
     assert monitor.judge(now) == (1.0, Reason.OK)
-    monitor.observe(now + 100 * MS, {**scan, figure: usual + 0.3}, True)
+    monitor.observe(now + 100 * MS, {**scan, figure: usual + 0.4}, True)
     trust, reason = monitor.judge(now + 100 * MS)
     assert trust < 0.5 and reason is Reason.NOISY
 
