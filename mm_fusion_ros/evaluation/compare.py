@@ -16,7 +16,7 @@ from mm_fusion_ros.evaluation.bootstrap import Estimate
 from mm_fusion_ros.evaluation.conditions import CLEAN, Condition, conditions_of
 from mm_fusion_ros.evaluation.faulted import SCENES, run_faulted
 from mm_fusion_ros.evaluation.protocol import Protocol
-from mm_fusion_ros.evaluation.report import STYLE, fact_list, with_interval
+from mm_fusion_ros.evaluation.report import document, fact_list, with_interval
 from mm_fusion_ros.evaluation.robustness import Cell, mean_of, score_cell
 from mm_fusion_ros.evaluation.scoring import BOTH
 from mm_fusion_ros.evaluation.table import finite, plain
@@ -39,7 +39,7 @@ class Contender:
         name: of its strategy.
         version: of its weights.
         clean: figure's key to its value on clean scenes.
-        ahead: figure's key to the paired difference to the first model; NaN for that itself.
+        ahead: figure's key to the paired difference to the first model; 0 for that itself.
         cells: one for each fault.
         relative: "camera" and "lidar", of the faults of each, and "all", to figure's key to the
             mean accuracy relative to clean.
@@ -255,14 +255,13 @@ def page(result: Comparison, protocol: Protocol, *, title: str, facts: Mapping[s
         for index, cell in enumerate(result.contenders[0].cells)
     )
     said = "".join(f"<li>{escape(line)}</li>" for line in verdicts(result, protocol))
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>\n"
-        f"<h1>{escape(title)}</h1>{fact_list(facts)}<h2>Bars</h2><ul>{said}</ul>"
-        f"<h2>Strategies</h2><table><tr>{top}</tr>{body}</table>"
-        f"<h2>Accuracy relative to clean</h2><table><tr><th></th>{names}</tr>{struck}</table>"
-        "\n</body></html>\n"
+    return document(
+        title,
+        [
+            f"<h1>{escape(title)}</h1>{fact_list(facts)}<h2>Bars</h2><ul>{said}</ul>",
+            f"<h2>Strategies</h2><table><tr>{top}</tr>{body}</table>",
+            f"<h2>Accuracy relative to clean</h2><table><tr><th></th>{names}</tr>{struck}</table>",
+        ],
     )
 
 

@@ -306,16 +306,36 @@ def run_faulted(
     """
     seeds = list(protocol.chosen_seeds(split, count))
     folder = out / SCENES
-    folder.mkdir(parents=True, exist_ok=True)
     asked = {} if conditions is None else {"conditions": [each.name for each in conditions]}
     fingerprint = faulted_fingerprint(ModelFolder.open(model), protocol) | asked
-    check_fingerprint(out / FINGERPRINT, fingerprint)
-    wanted = [seed for seed in seeds if not archive.path_of(folder, seed).exists()]
-    make: Any = partial(FaultedExaminer, model, protocol, folder, conditions)
-    if wanted:
-        for _ in examined(make, wanted, processes):
-            pass
+    make = partial(FaultedExaminer, model, protocol, folder, conditions)
+    make_missing(make, seeds, folder, archive.path_of, fingerprint, processes)
     return seeds
+
+
+def make_missing(
+    make_examiner: Callable[[], Callable[[int], int]], seeds: Sequence[int], folder: Path,
+    path_of: Callable[[Path, int], Path], fingerprint: dict[str, Any], processes: int,
+) -> None:  # fmt: skip
+    """Examines the seeds whose records are not there yet; each writes a file of its own.
+
+    Args:
+        make_examiner: called once in each process.
+        seeds: all that are wanted.
+        folder: for the records; the fingerprint lies beside it.
+        path_of: where in it the record of a seed is kept.
+        fingerprint: what the records depend on beside the seed.
+        processes: how many at once.
+
+    Raises:
+        ValueError: the records are of another fingerprint.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    check_fingerprint(folder.parent / FINGERPRINT, fingerprint)
+    wanted = [seed for seed in seeds if not path_of(folder, seed).exists()]
+    if wanted:
+        for _ in examined(make_examiner, wanted, processes):
+            pass
 
 
 def faulted_fingerprint(folder: ModelFolder, protocol: Protocol) -> dict[str, Any]:

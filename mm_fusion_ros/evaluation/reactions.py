@@ -20,13 +20,13 @@ import numpy as np
 from mm_fusion_ros.config import CameraConfig, LidarConfig, ReliabilityConfig, SourceConfig
 from mm_fusion_ros.evaluation.bootstrap import Estimate, draws, mean_estimate
 from mm_fusion_ros.evaluation.conditions import Condition, conditions_of, moved
-from mm_fusion_ros.evaluation.exam import code_digest, exam_detector, examined
+from mm_fusion_ros.evaluation.exam import code_digest, exam_detector
 from mm_fusion_ros.evaluation.faulted import (
     CODE_OF_CONDITIONS,
     Seen,
     Watched,
-    check_fingerprint,
     encoded,
+    make_missing,
 )
 from mm_fusion_ros.evaluation.protocol import Protocol
 from mm_fusion_ros.evaluation.records import Index
@@ -37,7 +37,7 @@ from mm_fusion_ros.samples import CameraFrame, LidarScan, Modality
 from mm_fusion_ros.sensors.camera import CameraIntake
 from mm_fusion_ros.sensors.lidar import LidarIntake
 
-SEQUENCES, FINGERPRINT = "sequences", "fingerprint.json"
+SEQUENCES = "sequences"
 # Nothing has to be noticed about what does not come; a time offset is no fault of one sensor.
 NOT_ASKED = frozenset({"absent"})
 GROUPS = (CAMERA, LIDAR)
@@ -216,13 +216,9 @@ def run_sequences(
     """
     seeds = list(protocol.chosen_seeds(split, count))
     folder = out / SEQUENCES
-    folder.mkdir(parents=True, exist_ok=True)
-    check_fingerprint(out / FINGERPRINT, fingerprint(ModelFolder.open(model), protocol))
-    wanted = [seed for seed in seeds if not path_of(folder, seed).exists()]
-    make: Any = partial(SequenceExaminer, model, protocol, folder)
-    if wanted:
-        for _ in examined(make, wanted, processes):
-            pass
+    make = partial(SequenceExaminer, model, protocol, folder)
+    depends_on = fingerprint(ModelFolder.open(model), protocol)
+    make_missing(make, seeds, folder, path_of, depends_on, processes)
     return [read(folder, seed) for seed in seeds]
 
 

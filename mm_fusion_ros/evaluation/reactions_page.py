@@ -11,7 +11,7 @@ import numpy as np
 from mm_fusion_ros.evaluation.charts import Line, unit_chart
 from mm_fusion_ros.evaluation.protocol import Protocol
 from mm_fusion_ros.evaluation.reactions import Reaction, Reactions
-from mm_fusion_ros.evaluation.report import STYLE, fact_list, with_interval
+from mm_fusion_ros.evaluation.report import document, fact_list, with_interval
 from mm_fusion_ros.evaluation.table import finite, plain
 
 NOTE = (
@@ -42,13 +42,7 @@ def page(result: Reactions, protocol: Protocol, *, title: str, facts: Mapping[st
         "<h2>Trust around each fault, the slowest first</h2><div class=charts>",
         *[trace_chart(each, protocol) for each in result.faults], "</div>",
     ]  # fmt: skip
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>\n"
-        + "\n".join(sections)
-        + "\n</body></html>\n"
-    )
+    return document(title, sections)
 
 
 def bar_table(result: Reactions, protocol: Protocol) -> str:

@@ -102,10 +102,21 @@ def page(
         LEGEND,
         *[picture(example) for example in pictures],
     ]
+    return document(title, sections)
+
+
+def document(title: str, sections: Sequence[str], style: str = "") -> str:
+    """A page that stands alone.
+
+    Args:
+        title: as text.
+        sections: as HTML.
+        style: CSS beside that of all pages.
+    """
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>\n"
+        f"<title>{escape(title)}</title><style>{STYLE}{style}</style></head><body>\n"
         + "\n".join(sections)
         + "\n</body></html>\n"
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from mm_fusion_ros.evaluation.conditions import groups
 from mm_fusion_ros.evaluation.protocol import Protocol
-from mm_fusion_ros.evaluation.report import STYLE, fact_list, with_interval
+from mm_fusion_ros.evaluation.report import document, fact_list, with_interval
 from mm_fusion_ros.evaluation.robustness import Cell, Robustness
 from mm_fusion_ros.evaluation.scoring import BOTH, CAMERA, LIDAR
 from mm_fusion_ros.evaluation.table import HEADINGS, finite, plain
@@ -56,13 +56,7 @@ def page(result: Robustness, protocol: Protocol, *, title: str, facts: Mapping[s
             f"<h2>Every cell, {escape(protocol.figures[key].name)}, the worst first</h2>",
             cell_table(result, protocol, key),
         ]
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}{MAP_STYLE}</style></head><body>\n"
-        + "\n".join(sections)
-        + "\n</body></html>\n"
-    )
+    return document(title, sections, MAP_STYLE)
 
 
 def bar_table(result: Robustness) -> str:
