@@ -30,15 +30,9 @@ from mm_fusion_ros.localization.odometry import LidarOdometry
 from mm_fusion_ros.outputs import FusedOutput, ObstacleGrid
 from mm_fusion_ros.perception.agreement import Comparisons, agreement
 from mm_fusion_ros.perception.ahead import LiftAhead
-from mm_fusion_ros.perception.detector import (
-    NOTHING,
-    CameraFeature,
-    Detections,
-    Detector,
-    LidarFeature,
-    PlacedCameras,
-)
+from mm_fusion_ros.perception.detector import NOTHING, Detections, Detector
 from mm_fusion_ros.perception.evidence import Evidence, Feature, obstacle_points
+from mm_fusion_ros.perception.features import CameraFeature, LidarFeature, PlacedCameras
 from mm_fusion_ros.perception.obstacles import obstacle_grid
 from mm_fusion_ros.perception.tracking import Tracker
 from mm_fusion_ros.reliability.gate import Gate

@@ -29,7 +29,7 @@ from mm_fusion_ros.evaluation.watching import watched
 from mm_fusion_ros.faults.timing import Frozen
 from mm_fusion_ros.inference.model_folder import ModelFolder
 from mm_fusion_ros.perception.agreement import agreement
-from mm_fusion_ros.perception.detector import CameraFeature, LidarFeature
+from mm_fusion_ros.perception.features import CameraFeature, LidarFeature
 from mm_fusion_ros.reliability.gate import Gate
 from mm_fusion_ros.samples import CameraFrame, LidarScan, Modality
 from mm_fusion_ros.sensors.camera import CameraIntake

@@ -21,6 +21,7 @@ from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES, lift
 from mm_fusion_ros.model.fusion_net import (
     CAMERA_FEATURES,
     LIDAR_FEATURES,
+    PAINT,
     FusionNet,
     coverage,
     per_cell,
@@ -196,6 +197,12 @@ def graphs(
     features = torch.zeros(1, IMAGE_FEATURES + 2, *shape)
     camera = torch.zeros(1, CAMERA_FEATURES, cells, cells)
     lidar = torch.zeros(1, LIDAR_FEATURES, cells, cells)
+    raster = torch.zeros(1, LIDAR_CHANNELS, RASTER, RASTER)
+    fused = {"camera": camera, "lidar": lidar}
+    if net.fusion.reads_points:
+        fused = {"paint": torch.zeros(1, PAINT, RASTER, RASTER), "raster": raster}
+    fused["trust"] = torch.ones(1, 2, cells, cells)
+    fused |= {name: torch.zeros(1, maps.PACKED, cells, cells) for name in ("by_camera", "by_lidar")}
     return {
         "camera_encoder": (
             CameraEncoderGraph(net, densities),
@@ -217,20 +224,10 @@ def graphs(
         ),
         "lidar_encoder": (
             LidarEncoderGraph(net, densities),
-            {"raster": torch.zeros(1, LIDAR_CHANNELS, RASTER, RASTER)},
+            {"raster": raster},
             ["grid", "answer", "unfamiliar"],
         ),
-        "fusion": (
-            FusionGraph(net),
-            {
-                "camera": camera,
-                "lidar": lidar,
-                "trust": torch.ones(1, 2, cells, cells),
-                "by_camera": torch.zeros(1, maps.PACKED, cells, cells),
-                "by_lidar": torch.zeros(1, maps.PACKED, cells, cells),
-            },
-            ["output", "share"],
-        ),
+        "fusion": (FusionGraph(net), fused, ["output", "share"]),
         "regions": (
             RegionsGraph(net),
             {
@@ -260,7 +257,8 @@ def export(
         if late and name == "fusion":
             continue
         path = folder / f"{name}.onnx"
-        axes = {key: dict(each) for key, each in VARYING.get(name, {}).items()}
+        varying = {} if "paint" in inputs else VARYING.get(name, {})
+        axes = {key: dict(each) for key, each in varying.items()}
         torch.onnx.export(
             bake(module).eval(),
             tuple(inputs.values()),

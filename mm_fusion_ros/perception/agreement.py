@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mm_fusion_ros.geometry import inverse
-from mm_fusion_ros.perception.detector import CameraFeature, LidarFeature
+from mm_fusion_ros.perception.features import CameraFeature, LidarFeature
 from mm_fusion_ros.reliability.alignment import alignment
 from mm_fusion_ros.scheduling import Pending, Scheduler
 

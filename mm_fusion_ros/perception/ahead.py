@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mm_fusion_ros.geometry import inverse
-from mm_fusion_ros.perception.detector import CameraFeature, PlacedCameras
+from mm_fusion_ros.perception.features import CameraFeature, PlacedCameras
 from mm_fusion_ros.samples import Float
 from mm_fusion_ros.scheduling import Pending, Scheduler
 

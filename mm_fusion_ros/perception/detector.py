@@ -22,12 +22,22 @@ from mm_fusion_ros.perception.decode import (
     covariances,
     decode,
 )
+from mm_fusion_ros.perception.features import (
+    Array,
+    CameraFeature,
+    Familiar,
+    LidarFeature,
+    PlacedCameras,
+    any_covered,
+)
 from mm_fusion_ros.perception.grid import (
     FEATURE_CELLS,
+    RASTER,
     LiftGeometry,
     lift_geometry,
     rasterize,
 )
+from mm_fusion_ros.perception.painting import paint
 from mm_fusion_ros.perception.rays import ray_planes
 from mm_fusion_ros.perception.regions import cut
 from mm_fusion_ros.perception.second_look import NO_COLOUR, Judgement, Looks, judge
@@ -41,7 +51,7 @@ NEEDED: Mapping[str, set[str]] = {
     "camera_encoder": {"image", "rays", "features", "unfamiliar"},
     "camera_grid": {"features", "pixel", "log_depth", "valid", "grid", "answer"},
     "lidar_encoder": {"raster", "grid", "answer", "unfamiliar"},
-    "fusion": {"camera", "lidar", "trust", "output", "share"},
+    "fusion": {"trust", "output", "share"},
     "regions": {"crops", "about", "classes", "colours"},
 }
 """Inputs and outputs that every model has."""
@@ -49,91 +59,6 @@ FIRST_LOOK = 0.3
 """What the grid gives less than this part of the wanted probability, no image can mend."""
 LEAST_TRUST = 0.01
 """What is there is never believed less: with a trust of 0 it would count as missing."""
-Array = NDArray[np.float32]
-
-
-@dataclass(frozen=True, eq=False)
-class CameraFeature:
-    """One encoded image.
-
-    Attributes:
-        features: (1, F + 2, 72, 96) float32, from `camera_encoder`; the last two are log-depth
-            and its log-scale.
-        image: what was encoded; its `base_from_camera` is at the image's own stamp.
-        epistemic: how unfamiliar it is, see `Familiar`.
-        tick_from_base: (4, 4), base_link at the image's stamp to base_link at the tick.
-    """
-
-    source: str
-    features: Array
-    image: PreparedImage
-    epistemic: float = 0.0
-    tick_from_base: Float = field(default_factory=lambda: np.eye(4))
-
-
-@dataclass(frozen=True, eq=False)
-class LidarFeature:
-    """One encoded scan.
-
-    Attributes:
-        grid: (1, channels, FEATURE_CELLS, FEATURE_CELLS) float32, from `lidar_encoder`.
-        answer: (1, maps.PACKED, FEATURE_CELLS, FEATURE_CELLS) float32, what the lidar alone says.
-        scan: what was encoded, in base_link at the scan's own stamp.
-        epistemic: how unfamiliar it is, see `Familiar`.
-        tick_from_base: (4, 4), base_link at the scan's stamp to base_link at the tick.
-    """
-
-    source: str
-    grid: Array
-    answer: Array
-    scan: PreparedScan
-    epistemic: float = 0.0
-    tick_from_base: Float = field(default_factory=lambda: np.eye(4))
-
-
-@dataclass(frozen=True)
-class Familiar:
-    """What the unfamiliarity of an encoder's samples is on validation scenes.
-
-    Attributes:
-        usual: the median of the samples.
-        high: what one in a hundred exceeds.
-    """
-
-    usual: float = 0.0
-    high: float = 1.0
-
-    def epistemic(self, unfamiliar: Array) -> float:
-        """Of a sample with such distances: 0 is as usual, 1 as high as one in a hundred, and up."""
-        return max(0.0, (mean_distance(unfamiliar) - self.usual) / (self.high - self.usual))
-
-
-def mean_distance(unfamiliar: Array) -> float:
-    """Over the places that hold anything, which is where it is not 0; 0 where nothing does."""
-    there = unfamiliar[unfamiliar > 0.0]
-    return float(there.mean()) if len(there) else 0.0
-
-
-@dataclass(frozen=True, eq=False)
-class PlacedCameras:
-    """Images on the grid.
-
-    Attributes:
-        lifts: source name to where its image lies.
-        window: the cells that the rest is about; holds all that any image sees.
-        grid: (1, channels, h, w) float32, from `camera_grid`.
-        answer: (1, maps.PACKED, h, w) float32, what the cameras alone say.
-    """
-
-    lifts: Mapping[str, LiftGeometry]
-    window: Window
-    grid: Array
-    answer: Array
-
-    @property
-    def covered(self) -> NDArray[np.bool_]:
-        """(FEATURE_CELLS, FEATURE_CELLS), which cells any image sees."""
-        return any_covered(self.lifts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,14 +190,14 @@ class Detector:
         least = self._config.score_threshold
         if self._late and placed and merged:
             found, share = late.found_by_both(
-                (self._fuse(placed, None, believed)[0], merged.answer[0]),
+                (self._fuse(cameras, placed, None, believed)[0], merged.answer[0]),
                 (self._calibration["camera"], self._calibration["lidar"]),
                 np.maximum(believed, LEAST_TRUST),
                 FIRST_LOOK * least,
                 self._config.max_objects,
             )
         else:
-            output, share = self._fuse(placed, merged, believed)
+            output, share = self._fuse(cameras, placed, merged, believed)
             found = decode(output, calibration, FIRST_LOOK * least, self._config.max_objects)
         looks = self._look(found, cameras)
         judgement = judge(found.class_logits, looks, calibration, trust)
@@ -293,13 +218,24 @@ class Detector:
             looks,
         )
 
+    def _points(
+        self, cameras: Sequence[CameraFeature], lidar: LidarFeature | None
+    ) -> dict[str, Array]:
+        """What a fusion is fed with that reads painted points."""
+        points = lidar.scan.points if lidar else np.zeros((0, 4), np.float32)
+        shape = (self._channels["paint"], RASTER, RASTER)
+        painted = paint(points, cameras) if cameras else np.zeros(shape, np.float32)
+        return {"raster": rasterize(points)[None], "paint": painted[None]}
+
     def _fuse(
-        self, placed: PlacedCameras | None, lidar: LidarFeature | None, believed: Array
-    ) -> tuple[Array, Array]:
+        self, cameras: Sequence[CameraFeature], placed: PlacedCameras | None,
+        lidar: LidarFeature | None, believed: Array,
+    ) -> tuple[Array, Array]:  # fmt: skip
         """Output maps (maps.PACKED, ...) and shares (2, ...) on all feature cells.
 
         Args:
-            placed: the cameras, if there are any.
+            cameras: any number.
+            placed: the same on the grid, if there are any.
             lidar: all lidars as one, if there are any.
             believed: (2, FEATURE_CELLS, FEATURE_CELLS), trust of both; 0 where nothing is seen.
         """
@@ -320,6 +256,8 @@ class Detector:
         feeds = {name: np.ascontiguousarray(each[window.of_maps]) for name, each in given.items()}
         if placed:
             feeds |= {"camera": placed.grid, "by_camera": placed.answer}
+        if "paint" in self._channels:
+            feeds |= self._points(cameras, lidar)
         cells = feeds["trust"].shape[2:]
         fused = self._graphs["fusion"].infer(
             {
@@ -444,11 +382,6 @@ def _variance(answer: Array, cells: NDArray[np.int64]) -> float:
     """Mean in the ground plane over some fine cells of packed maps (1, ...) [m^2]."""
     said = maps.columns(answer[0], cells)[:, maps.LOG_VARIANCE][:, :2]
     return float(np.exp(np.clip(said, *maps.LOG_VARIANCE_RANGE)).mean())
-
-
-def any_covered(lifts: Mapping[str, LiftGeometry]) -> NDArray[np.bool_]:
-    """(FEATURE_CELLS, FEATURE_CELLS), which cells any of the images sees."""
-    return np.asarray(np.stack([lift.covered for lift in lifts.values()]).any(axis=0))
 
 
 def _over_cells(lifts: Mapping[str, LiftGeometry], trust: Mapping[str, float]) -> Array:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mm_fusion_ros.geometry import apply
 from mm_fusion_ros.outputs import ObstacleGrid
-from mm_fusion_ros.perception.detector import CameraFeature, LidarFeature
+from mm_fusion_ros.perception.features import CameraFeature, LidarFeature
 from mm_fusion_ros.perception.seen_points import seen_points
 from mm_fusion_ros.samples import CameraFrame, Float
 from mm_fusion_ros.scheduling import Pending

@@ -51,6 +51,27 @@ def cell_centres(cells: int = CELLS) -> NDArray[np.float32]:
     return ((np.arange(cells) + 0.5) * (2.0 * EXTENT_M / cells) - EXTENT_M).astype(np.float32)
 
 
+def raster_cells(
+    points: NDArray[np.float32],
+) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+    """Where points lie in the raster.
+
+    Args:
+        points: (N, 4), as `rasterize` takes them.
+
+    Returns:
+        inside: (N,) which points lie in it.
+        flat: (k,) the cells of those, row by row.
+    """
+    scale = RASTER / (2.0 * EXTENT_M)
+    ix = np.floor((points[:, 0] + EXTENT_M) * scale).astype(np.int32)
+    iy = np.floor((points[:, 1] + EXTENT_M) * scale).astype(np.int32)
+    z = points[:, 2]
+    inside = (ix >= 0) & (ix < RASTER) & (iy >= 0) & (iy < RASTER)
+    inside &= (z >= HEIGHT_EDGES_M[0]) & (z < HEIGHT_EDGES_M[-1])
+    return inside, ix[inside].astype(np.intp) * RASTER + iy[inside]
+
+
 def rasterize(points: NDArray[np.float32]) -> NDArray[np.float32]:
     """Points as a dense image that plain convolutions can read.
 
@@ -61,14 +82,8 @@ def rasterize(points: NDArray[np.float32]) -> NDArray[np.float32]:
         (LIDAR_CHANNELS, RASTER, RASTER) float32: for each height slice the logarithmic count of
         points (0..1), then highest and lowest point [m / 4], mean intensity, logarithmic count.
     """
-    scale = RASTER / (2.0 * EXTENT_M)
-    ix = np.floor((points[:, 0] + EXTENT_M) * scale).astype(np.int32)
-    iy = np.floor((points[:, 1] + EXTENT_M) * scale).astype(np.int32)
-    z = points[:, 2]
-    inside = (ix >= 0) & (ix < RASTER) & (iy >= 0) & (iy < RASTER)
-    inside &= (z >= HEIGHT_EDGES_M[0]) & (z < HEIGHT_EDGES_M[-1])
-    flat = ix[inside].astype(np.intp) * RASTER + iy[inside]
-    z, intensity = z[inside], points[inside, 3]
+    inside, flat = raster_cells(points)
+    z, intensity = points[inside, 2], points[inside, 3]
     area = RASTER * RASTER
     slices = len(HEIGHT_EDGES_M) - 1
 
@@ -136,9 +151,35 @@ def lift_geometry(
         region: x0 y0 x1 y1 [pixels], the part of the image that holds picture, not padding.
         image_size: width, height of the prepared image [pixels].
     """
+    pixel, safe, valid = in_image(_CELL_POINTS, intrinsics, base_from_camera, region, image_size)
+    return LiftGeometry(
+        np.where(valid, pixel, 0).reshape(LIFT_SHAPE),
+        np.log(safe).reshape(LIFT_SHAPE),
+        valid.reshape(LIFT_SHAPE).astype(np.float32),
+    )
+
+
+def in_image(
+    points: NDArray[np.float32],
+    intrinsics: Float,
+    base_from_camera: Float,
+    region: tuple[float, float, float, float],
+    image_size: tuple[int, int],
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]:
+    """Where one image shows points.
+
+    Args:
+        points: (N, 3) float32, in base_link at the tick.
+        intrinsics, base_from_camera, region, image_size: as in `lift_geometry`.
+
+    Returns:
+        pixel: (N,) of the image features, row by row; some pixel for what is not seen.
+        depth: (N,) [m], at least `NEAREST_M`.
+        valid: (N,) whether the image shows the point.
+    """
     width, height = image_size
     matrix = (intrinsics @ inverse(base_from_camera)[:3]).astype(np.float32)
-    projected = _CELL_POINTS @ matrix[:, :3].T + matrix[:, 3]
+    projected = points @ matrix[:, :3].T + matrix[:, 3]
     depth = projected[:, 2]
     safe = np.maximum(depth, np.float32(NEAREST_M))
     u = projected[:, 0] / safe
@@ -147,8 +188,4 @@ def lift_geometry(
     valid = (depth > NEAREST_M) & (u > x0 - 0.5) & (u < x1 - 0.5) & (v > y0 - 0.5) & (v < y1 - 0.5)
     column = np.clip((u + 0.5) / STRIDE, 0, width // STRIDE - 1).astype(np.int64)
     row = np.clip((v + 0.5) / STRIDE, 0, height // STRIDE - 1).astype(np.int64)
-    return LiftGeometry(
-        np.where(valid, row * (width // STRIDE) + column, 0).reshape(LIFT_SHAPE),
-        np.log(safe).reshape(LIFT_SHAPE),
-        valid.reshape(LIFT_SHAPE).astype(np.float32),
-    )
+    return row * (width // STRIDE) + column, safe, valid

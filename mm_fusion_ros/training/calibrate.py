@@ -20,7 +20,8 @@ from mm_fusion_ros.inference.model_folder import ModelFolder
 from mm_fusion_ros.outputs import CLASSES, COLOURS
 from mm_fusion_ros.perception import maps
 from mm_fusion_ros.perception.decode import Calibration, Found
-from mm_fusion_ros.perception.detector import CameraFeature, Detector, LidarFeature
+from mm_fusion_ros.perception.detector import Detector
+from mm_fusion_ros.perception.features import CameraFeature, LidarFeature
 from mm_fusion_ros.perception.second_look import (
     Looks,
     class_evidence,

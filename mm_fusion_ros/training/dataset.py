@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mm_fusion_ros.geometry import apply, inverse, planar, project
-from mm_fusion_ros.model.fusion_net import CameraBatch
+from mm_fusion_ros.model.fusion_net import CameraBatch, PaintBatch
 from mm_fusion_ros.outputs import CLASSES
-from mm_fusion_ros.perception.grid import LIFT_SHAPE, STRIDE, lift_geometry, rasterize
+from mm_fusion_ros.perception.grid import LIFT_SHAPE, RASTER, STRIDE, lift_geometry, rasterize
+from mm_fusion_ros.perception.painting import painted_points
 from mm_fusion_ros.perception.rays import RAY_CHANNELS, ray_planes
 from mm_fusion_ros.training import cache
 from mm_fusion_ros.training.cache import Scene
@@ -49,6 +50,7 @@ class Needs:
         regions: pieces of them, with what they are taught.
         grid: where the images lie on the grid.
         raster: the lidar's.
+        paint: which points the images see.
         subsets: of sensors, whose targets are drawn on the grid.
     """
 
@@ -57,6 +59,7 @@ class Needs:
     regions: bool = False
     grid: bool = True
     raster: bool = True
+    paint: bool = False
     subsets: tuple[str, ...] = SUBSETS
 
 
@@ -93,6 +96,8 @@ class Item:
     image_shown: NDArray[np.int64]
     image_weight: NDArray[np.float32]
     raster: NDArray[np.float32]
+    paint_pixel: NDArray[np.int64]
+    paint_cell: NDArray[np.int64]
     regions: Proposals
     targets: dict[str, Targets]
 
@@ -184,6 +189,11 @@ def _stack(
     return np.stack(arrays) if arrays else np.zeros((0, *shape), kind)
 
 
+def _joined(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """One after the other; there may be none."""
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+
 def shown_classes(scene: Scene) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The class of the object that each cell of the image features shows.
 
@@ -238,6 +248,8 @@ def prepare(
     placed = list(zip(scene.intrinsics, scene.base_from_camera, strict=True))
     told = list(zip(given.intrinsics, given.base_from_camera, strict=True))
     lifts = [lift_geometry(*camera, region, size) for camera in told if needs.grid]
+    seen = [painted_points(given.points, *camera, region, size) for camera in told if needs.paint]
+    area = shape[0] * shape[1]
     by_lidar = scene.lidar_points >= cache.LIDAR_MIN_POINTS
     asked = {"camera": by_camera, "lidar": by_lidar, "both": by_camera | by_lidar}
     # Nothing is drawn of what nobody is taught.
@@ -268,6 +280,8 @@ def prepare(
         image_shown=shown,
         image_weight=weight,
         raster=rasterize(given.points) if needs.raster else np.zeros((0, 0, 0), np.float32),
+        paint_pixel=_joined([index * area + pixel for index, (pixel, _) in enumerate(seen)]),
+        paint_cell=_joined([cell for _, cell in seen]),
         regions=regions,
         targets={name: draw(scene.boxes, scene.class_index, asked[name]) for name in needs.subsets},
     )
@@ -331,8 +345,20 @@ class Batch:
     image_weight: Tensor
     trust_lidar: Tensor
     raster: Tensor
+    paint: PaintBatch
     regions: RegionBatch
     targets: dict[str, TargetBatch]
+
+
+def _paint_batch(items: Sequence[Item]) -> PaintBatch:
+    """Pixels and cells counted through the batch."""
+    pixels, cells, images = [], [], 0
+    for index, item in enumerate(items):
+        area = int(np.prod(item.rays.shape[2:]))
+        pixels.append(images * area + item.paint_pixel)
+        cells.append(index * RASTER * RASTER + item.paint_cell)
+        images += len(item.images)
+    return PaintBatch(*[torch.from_numpy(np.concatenate(each)) for each in (pixels, cells)])
 
 
 def collate(items: Sequence[Item]) -> Batch:
@@ -373,6 +399,7 @@ def collate(items: Sequence[Item]) -> Batch:
         joined("image_weight"),
         torch.tensor([item.trust_lidar for item in items]),
         stack([item.raster for item in items]),
+        _paint_batch(items),
         RegionBatch(
             *[
                 torch.from_numpy(np.concatenate([getattr(item.regions, name) for item in items]))

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from mm_fusion_ros.model.fusion_net import STRATEGIES
 from mm_fusion_ros.model.heads import DetectionHead
 from mm_fusion_ros.perception import maps
+from mm_fusion_ros.perception.grid import FEATURE_CELLS, RASTER
 
 CELLS = 8
 CAMERA_CHANNELS, LIDAR_CHANNELS, FUSED_CHANNELS = 16, 24, 32
@@ -92,8 +93,8 @@ class Judge(nn.Module):
         self.name = name
         self.by_camera = DetectionHead(CAMERA_CHANNELS)
         self.by_lidar = DetectionHead(LIDAR_CHANNELS)
-        strategy = name if name in STRATEGIES else "masked"
-        self.fusion = STRATEGIES[strategy](CAMERA_CHANNELS, LIDAR_CHANNELS, FUSED_CHANNELS)
+        strategy = STRATEGIES[name if name in STRATEGIES else "masked"]
+        self.fusion = strategy(CAMERA_CHANNELS, LIDAR_CHANNELS, FUSED_CHANNELS)
 
     def forward(self, scenes: Scenes) -> Tensor:
         """(B, maps.PACKED, CELLS, CELLS), what is said of each cell."""
@@ -103,7 +104,14 @@ class Judge(nn.Module):
             return together
         trust = torch.tensor(TRUSTS.get(self.name, (1.0, 1.0))).view(1, 2, 1, 1)
         trust = trust.expand(len(scenes.camera), 2, CELLS, CELLS)
-        result: Tensor = self.fusion(scenes.camera, scenes.lidar, trust, by_camera, by_lidar)[0]
+        camera, lidar = scenes.camera, scenes.lidar
+        if self.fusion.reads_points:
+            # Each cell holds points of one kind.
+            finer = float(RASTER // FEATURE_CELLS)
+            camera, lidar = (
+                nn.functional.interpolate(each, scale_factor=finer) for each in (camera, lidar)
+            )
+        result: Tensor = self.fusion(camera, lidar, trust, by_camera, by_lidar)[0]
         return result
 
 

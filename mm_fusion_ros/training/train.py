@@ -49,8 +49,7 @@ NEEDS = {
     "fusion": Needs(taught=False),
     "joint": EVERYTHING,
 }
-SUBSET_SHARES = (0.15, 0.15, 0.7)
-"""How often a sample of the fusion stages has the camera only, the lidar only, both."""
+ALWAYS_BOTH = (0.0, 0.0, 1.0)
 DEPTH_WEIGHT = 0.2
 IMAGE_WEIGHT = 0.5
 
@@ -173,13 +172,16 @@ def stage_loss(
         camera, trust_camera, features = net.camera(batch.cameras)
         lidar = net.lidar(batch.raster)
     subset = torch.full((len(lidar),), SUBSETS.index("both"))
-    if net.fusion.must_learn_absence:
-        shares = torch.tensor(SUBSET_SHARES)
+    if net.fusion.subset_shares != ALWAYS_BOTH:
+        shares = torch.tensor(net.fusion.subset_shares)
         subset = torch.multinomial(shares, len(lidar), replacement=True, generator=draw)
     by_name = {name: subset == index for index, name in enumerate(SUBSETS)}
     has_camera, has_lidar = (~by_name[other] for other in ("lidar", "camera"))
     trust = trust_map(trust_camera * has_camera.view(-1, 1, 1, 1), batch.trust_lidar * has_lidar)
-    output, _ = net.fuse(camera, lidar, trust)
+    points = None
+    if net.fusion.reads_points:
+        points = batch.paint.paint(features, len(lidar)), batch.raster
+    output, _ = net.fuse(camera, lidar, trust, points)
     terms = detection_loss(output, choose(batch.targets, subset))
     if stage == "joint":
         alone = detection_loss(net.lidar_head(lidar), batch.targets["lidar"])["total"]
@@ -239,6 +241,8 @@ class Trainer:
         whole = sorted(p for p in parts if all(n in fits for n in own if n.split(".")[0] == p))
         taken = {k: v for k, v in fits.items() if k.split(".")[0] in whole}
         self.net.load_state_dict({**own, **taken})
+        if "fusion" not in whole:
+            self.net.fusion.start_from(self.net.lidar_encoder, self.net.lidar_head)
         self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
         self.start = {"parts": whole, **record(state)}
         return whole
@@ -298,8 +302,10 @@ class Trainer:
         start, total = self.done[stage] * config.batch, config.steps[stage] * config.batch
         faults = Faults(config.faults[stage], total // 3) if config.faults.get(stage) else None
         needs = NEEDS[stage]
-        if stage == "fusion" and not self.net.fusion.must_learn_absence:
+        if stage == "fusion" and self.net.fusion.subset_shares == ALWAYS_BOTH:
             needs = replace(needs, subsets=("both",))
+        if stage in {"fusion", "joint"} and self.net.fusion.reads_points:
+            needs = replace(needs, paint=True)
         proposed = self._proposed(seeds) if needs.regions else None
         dataset = SceneDataset(self.cache, seeds, Augmentation(), seed, needs, faults, proposed)
         sampler = CountingSampler(len(dataset), seed, start, total)
@@ -397,6 +403,8 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
         setattr(cameras, name, getattr(cameras, name).to(device))
     for name in ("image_depth", "image_heat", "image_shown", "image_weight", "trust_lidar"):
         setattr(batch, name, getattr(batch, name).to(device))
+    for name in ("pixel", "cell"):
+        setattr(batch.paint, name, getattr(batch.paint, name).to(device))
     regions = batch.regions
     regions.crops = (
         regions.crops.permute(0, 3, 1, 2).to(device).float().contiguous(memory_format=last)

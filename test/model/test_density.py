@@ -10,7 +10,7 @@ from mm_fusion_ros.config import ReliabilityConfig, SourceConfig
 from mm_fusion_ros.model.density import Density
 from mm_fusion_ros.model.export import CAMERA_POOL, Densities, content
 from mm_fusion_ros.outputs import Reason
-from mm_fusion_ros.perception.detector import Familiar, mean_distance
+from mm_fusion_ros.perception.features import Familiar, mean_distance
 from mm_fusion_ros.perception.grid import FEATURE_CELLS, LIDAR_CHANNELS, RASTER
 from mm_fusion_ros.reliability.monitors import SourceMonitor
 

@@ -13,16 +13,18 @@ from mm_fusion_ros.model.export import OPSET, bake
 from mm_fusion_ros.model.fusion.tensor import OuterProduct
 from mm_fusion_ros.model.fusion_net import STRATEGIES
 from mm_fusion_ros.perception import maps
+from mm_fusion_ros.perception.grid import FEATURE_CELLS, RASTER
 
 CELLS = 16
 NAMES = ("camera", "lidar", "trust", "by_camera", "by_lidar")
 
 
-def inputs(batch: int = 1) -> list[torch.Tensor]:
+def inputs(name: str, batch: int = 1) -> list[torch.Tensor]:
     torch.manual_seed(0)
     shape = (batch, maps.PACKED, CELLS, CELLS)
+    cells = CELLS * (RASTER // FEATURE_CELLS if STRATEGIES[name].reads_points else 1)
     return [
-        torch.randn(batch, 6, CELLS, CELLS), torch.randn(batch, 10, CELLS, CELLS),
+        torch.randn(batch, 6, cells, cells), torch.randn(batch, 10, cells, cells),
         torch.ones(batch, 2, CELLS, CELLS), torch.randn(shape), torch.randn(shape),
     ]  # fmt: skip
 
@@ -32,7 +34,7 @@ def inputs(batch: int = 1) -> list[torch.Tensor]:
 def test_every_subset_gives_an_answer_that_what_is_missing_does_not_touch(
     name: str, present: tuple[int, int]
 ) -> None:
-    given = inputs()
+    given = inputs(name)
     given[2] = given[2] * torch.tensor(present, dtype=torch.float32).reshape(1, 2, 1, 1)
     strategy = STRATEGIES[name](6, 10, 96)
     with torch.no_grad():
@@ -51,7 +53,7 @@ def test_every_subset_gives_an_answer_that_what_is_missing_does_not_touch(
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_what_is_missing_in_some_cells_has_no_share_there(name: str) -> None:
-    given = inputs()
+    given = inputs(name)
     given[2] = (torch.rand(1, 2, CELLS, CELLS) > 0.4).float()
     with torch.no_grad():
         output, share = STRATEGIES[name](6, 10, 96)(*given)
@@ -62,7 +64,7 @@ def test_what_is_missing_in_some_cells_has_no_share_there(name: str) -> None:
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_learns_from_both(name: str) -> None:
-    given = inputs(2)
+    given = inputs(name, 2)
     strategy = STRATEGIES[name](6, 10, 96)
     for tensor in given[:2]:
         tensor.requires_grad_(True)
@@ -73,7 +75,7 @@ def test_every_strategy_learns_from_both(name: str) -> None:
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_is_exported(name: str) -> None:
-    given, strategy = inputs(), STRATEGIES[name](6, 10, 96).eval()
+    given, strategy = inputs(name), STRATEGIES[name](6, 10, 96).eval()
     stream = io.BytesIO()
     torch.onnx.export(
         bake(strategy), tuple(given), stream, input_names=list(NAMES),

@@ -9,7 +9,7 @@ import pytest
 
 from mm_fusion_ros.geometry import planar
 from mm_fusion_ros.perception.ahead import TOLERANCE_M, TOLERANCE_RAD, LiftAhead, is_near
-from mm_fusion_ros.perception.detector import CameraFeature, PlacedCameras
+from mm_fusion_ros.perception.features import CameraFeature, PlacedCameras
 from mm_fusion_ros.perception.window import Window
 from mm_fusion_ros.samples import Float
 from mm_fusion_ros.scheduling import Inline

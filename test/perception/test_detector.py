@@ -12,7 +12,8 @@ from mm_fusion_ros.config import PerceptionConfig
 from mm_fusion_ros.geometry import planar
 from mm_fusion_ros.inference.model_folder import ModelError, ModelFolder, write_manifest
 from mm_fusion_ros.perception import maps
-from mm_fusion_ros.perception.detector import NOTHING, CameraFeature, Detector, LidarFeature
+from mm_fusion_ros.perception.detector import NOTHING, Detector
+from mm_fusion_ros.perception.features import CameraFeature, LidarFeature
 from mm_fusion_ros.perception.grid import FEATURE_CELLS
 from mm_fusion_ros.perception.window import Window
 from mm_fusion_ros.sensors.camera import PreparedImage
@@ -89,7 +90,7 @@ def test_beyond_the_margin_the_rest_of_the_grid_changes_nothing(
     def answer() -> np.ndarray:
         placed = detector.place([eye])
         believed[0] = placed.covered
-        output, share = detector._fuse(placed, scan, believed)
+        output, share = detector._fuse([eye], placed, scan, believed)
         assert share.sum(axis=0) == pytest.approx(1.0, abs=1e-5)
         return 1.0 / (1.0 + np.exp(-output[maps.packed(maps.CLASS)]))
 
@@ -105,7 +106,7 @@ def test_alone_each_modality_says_what_the_fusion_would_make_of_it(detector: Det
     placed = detector.place([eye])
     believed = np.zeros((2, FEATURE_CELLS, FEATURE_CELLS), np.float32)
     believed[0] = placed.covered
-    by_camera, share = detector._fuse(placed, None, believed)
+    by_camera, share = detector._fuse([eye], placed, None, believed)
     inside = placed.window.of_maps
     said = detector._graphs["fusion"].infer(
         {
@@ -119,7 +120,7 @@ def test_alone_each_modality_says_what_the_fusion_would_make_of_it(detector: Det
     assert by_camera[inside] == pytest.approx(said["output"][0], abs=1e-4)
     assert np.array_equal(share[0], placed.covered) and not share[1].any()
     assert (by_camera[maps.packed(maps.CLASS)][:, ~placed.covered] == maps.UNSEEN).all()
-    by_lidar, _ = detector._fuse(None, scan, np.stack([believed[1], believed[1] + 1.0]))
+    by_lidar, _ = detector._fuse([], None, scan, np.stack([believed[1], believed[1] + 1.0]))
     assert np.array_equal(by_lidar, scan.answer[0])
 
 

@@ -67,13 +67,14 @@ def test_every_stage_runs_and_changes_only_its_own_part(folder: Path, tmp_path: 
     assert not torch.equal(state("camera"), encoders[1])
 
 
+@pytest.mark.parametrize("strategy", ["concat", "early"])
 def test_other_strategies_are_trained_over_encoders_that_are_there(
-    folder: Path, tmp_path: Path
+    folder: Path, tmp_path: Path, strategy: str
 ) -> None:
     first = Trainer(config(lidar=1), folder, tmp_path / "first")
     first.run()
-    other = replace(config(fusion=2), strategy="concat")
-    trainer = Trainer(other, folder, tmp_path / "concat")
+    other = replace(config(fusion=2), strategy=strategy)
+    trainer = Trainer(other, folder, tmp_path / strategy)
     taken = trainer.start_from(first.checkpoint)
     assert "lidar_encoder" in taken and "fusion" not in taken
     before = {k: v.clone() for k, v in trainer.net.state_dict().items()}

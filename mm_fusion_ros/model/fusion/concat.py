@@ -13,7 +13,7 @@ class ConcatFusion(FusionStrategy):
     """The usual way (as in BEVFusion, Liu et al., 2023): what others are measured against."""
 
     def __init__(self, camera_channels: int, lidar_channels: int, fused_channels: int) -> None:
-        super().__init__()
+        super().__init__(camera_channels, lidar_channels, fused_channels)
         together = camera_channels + lidar_channels + 2
         self.mix = convolution(together, fused_channels, kernel=1)
         self.answer = Answering(fused_channels)

@@ -22,7 +22,7 @@ class CrossAttentionFusion(FusionStrategy):
     """Multi-head attention over a window of cells in each modality; the weights are the share."""
 
     def __init__(self, camera_channels: int, lidar_channels: int, fused_channels: int) -> None:
-        super().__init__()
+        super().__init__(camera_channels, lidar_channels, fused_channels)
         width = HEADS * HEAD_CHANNELS
         channels = {"camera": camera_channels, "lidar": lidar_channels}
         self.embed = nn.ModuleDict({k: nn.Conv2d(v, width, 1) for k, v in channels.items()})

@@ -22,10 +22,24 @@ class FusionStrategy(nn.Module, ABC):
     """Fuses on the grid of features; any subset of modalities may be present in each cell.
 
     Attributes:
-        must_learn_absence: whether training has to show it samples without camera or lidar.
+        subset_shares: how often training shows it a sample with the camera only, the lidar only,
+            and both.
+        reads_points: whether it fuses before the encoders. Then `camera` is (B, IMAGE_FEATURES + 1,
+            RASTER, RASTER), what the points are painted with, and `lidar` is (B, LIDAR_CHANNELS,
+            RASTER, RASTER), the points themselves; see `perception.painting`.
     """
 
-    must_learn_absence: ClassVar[bool] = True
+    subset_shares: ClassVar[tuple[float, float, float]] = (0.15, 0.15, 0.7)
+    reads_points: ClassVar[bool] = False
+
+    def __init__(self, camera_channels: int, lidar_channels: int, fused_channels: int) -> None:
+        """How many channels come in, and how many it works with."""
+        del camera_channels, lidar_channels, fused_channels
+        super().__init__()
+
+    def start_from(self, lidar_encoder: nn.Module, lidar_head: nn.Module) -> None:
+        """Before training: takes over what it can of the lidar's network, if anything."""
+        del lidar_encoder, lidar_head
 
     @abstractmethod
     def forward(

@@ -48,7 +48,7 @@ class TensorFusion(FusionStrategy):
     """All multiplicative interactions, with low-rank factors."""
 
     def __init__(self, camera_channels: int, lidar_channels: int, fused_channels: int) -> None:
-        super().__init__()
+        super().__init__(camera_channels, lidar_channels, fused_channels)
         self.product = OuterProduct(camera_channels, lidar_channels, fused_channels)
         # What each says in full, beside the products of few dimensions.
         self.camera = nn.Conv2d(camera_channels, fused_channels, 1)

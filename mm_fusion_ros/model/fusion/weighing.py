@@ -23,12 +23,12 @@ class WeighingFusion(FusionStrategy):
         gate_outputs: what is made of that evidence in each cell.
     """
 
-    must_learn_absence = False
+    subset_shares = (0.0, 0.0, 1.0)
     gate_channels: ClassVar[int]
     gate_outputs: ClassVar[int]
 
     def __init__(self, camera_channels: int, lidar_channels: int, fused_channels: int) -> None:
-        super().__init__()
+        super().__init__(camera_channels, lidar_channels, fused_channels)
         self.split = (fused_channels, self.gate_channels)
         # One convolution a modality gives both what it says and what speaks for or against it.
         self.camera = StandardizedConvolution(camera_channels, sum(self.split), 1)
