@@ -33,6 +33,7 @@ COMMANDS = {
     "sim": Command("mm_fusion_ros.sim.command", "write a rosbag2 of a simulated drive"),
     "replay": Command("mm_fusion_ros.replay.command", "run a rosbag2 through the fusion, no ROS"),
     "eval": Command("mm_fusion_ros.evaluation.command", "measure the fusion on simulated scenes"),
+    "scenes": Command("mm_fusion_ros.training.scenes_command", "make training data of a bag"),
     "train": Command("mm_fusion_ros.training.command", "make training data and train the network"),
     "export": Command("mm_fusion_ros.training.export_command", "turn trained weights into ONNX"),
     "bench": Command("mm_fusion_ros.evaluation.bench_command", "measure latency and memory"),

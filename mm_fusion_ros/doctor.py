@@ -88,6 +88,7 @@ LIBRARIES = (
     Library("rich", "rich", "progress in the terminal"),
     Library("torch", "torch", "training", load=False),
     Library("onnx", "onnx", "export", load=False),
+    Library("safetensors", "safetensors", "trained weights", load=False),
 )
 
 

@@ -76,7 +76,8 @@ def test_a_whole_machine_is_ready(tmp_path: Path) -> None:
 def test_a_missing_library_is_named_with_the_line_that_mends_it(
     tmp_path: Path, module: str
 ) -> None:
-    look = f"import {module} as" if module not in ("torch", "onnx") else f"find_spec('{module}')"
+    loaded = {library.module: library.load for library in doctor.LIBRARIES}[module]
+    look = f"import {module} as" if loaded else f"find_spec('{module}')"
     probe = without(look, f"ModuleNotFoundError: No module named '{module}'")
     findings = examined(model_folder(tmp_path), probe)
     assert findings[module].status == MISSING

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
 import numpy as np
 
 from mm_fusion_ros import geometry
-from mm_fusion_ros.samples import Float
+from mm_fusion_ros.samples import Float, LidarScan
 from mm_fusion_ros.sim.bag_writer import STORAGES, BagWriter
 from mm_fusion_ros.sim.demo_world import demo_world
-from mm_fusion_ros.sim.simulation import Simulation, SimulationOptions, demo_rig
+from mm_fusion_ros.sim.simulation import Simulation, SimulationOptions, Truth, demo_rig
 from mm_fusion_ros.sim.world import World, WorldObject, WorldOptions, generate
 
 STAND_OFF_M = 1.5
@@ -38,6 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--image-size", default="384x288", metavar="WxH", help="of the camera [pixels]"
     )
+    parser.add_argument(
+        "--labels", type=Path, metavar="FILE",
+        help="also write what was where at each sweep, for `mm-fusion scenes`",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,15 +63,21 @@ def run(args: argparse.Namespace) -> int:
     except FileExistsError as error:
         print(f"mm-fusion sim: {error}", file=sys.stderr)
         return 2
+    labels: list[str] = []
     with writer:
         told = False
         while simulation.time_s < args.seconds:
             if not told and simulation.time_s >= 1.0:
                 told = True
                 _tell(simulation, args.say)
-            for sample in simulation.run(min(0.5, args.seconds - simulation.time_s)):
+            samples = simulation.step()
+            for sample in samples:
                 writer.write(sample)
+            if args.labels and any(isinstance(sample, LidarScan) for sample in samples):
+                labels.append(label_line(simulation.truth()))
             _progress(simulation.time_s / args.seconds)
+    if args.labels:
+        args.labels.write_text("".join(labels), encoding="utf-8")
     size = sum(part.stat().st_size for part in args.out.iterdir())
     if sys.stderr.isatty():
         print(file=sys.stderr)
@@ -74,6 +85,21 @@ def run(args: argparse.Namespace) -> int:
     for topic, count in sorted(writer.counts.items()):
         print(f"  {topic:34s} {count}")
     return 0
+
+
+def label_line(truth: Truth) -> str:
+    """The objects of an instant as a line of JSON."""
+    objects = [
+        {
+            "class": label.class_name,
+            "colour": label.colour,
+            "centre": [round(float(value), 4) for value in label.centre],
+            "size": [round(float(value), 4) for value in label.size],
+            "yaw": round(float(label.yaw), 5),
+        }
+        for label in truth.labels
+    ]
+    return json.dumps({"stamp_ns": truth.stamp_ns, "objects": objects}) + "\n"
 
 
 def find_named(world: World, text: str) -> WorldObject | None:

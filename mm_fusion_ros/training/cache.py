@@ -201,6 +201,11 @@ def _make(job: tuple[Path, int]) -> None:
     save(generate(seed), path_of(folder, seed))
 
 
+def first_free(folder: Path) -> int:
+    """The lowest seed of which a folder holds no scene."""
+    return next(seed for seed in TRAIN_SEEDS if not path_of(folder, seed).exists())
+
+
 def fill(folder: Path, seeds: Iterable[int], processes: int) -> int:
     """Generates the scenes that are not there yet; returns how many it made.
 

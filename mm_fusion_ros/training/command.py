@@ -37,7 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stages", nargs="+", choices=STAGES, default=list(STAGES), help="stages to run"
     )
     parser.add_argument(
-        "--start", default="", metavar="CHECKPOINT", help="take over what fits of another run"
+        "--start",
+        default="",
+        metavar="WEIGHTS",
+        help="take over what fits of a checkpoint, of a model folder, or of what ships (`default`)",
     )
     parser.add_argument("--only-generate", action="store_true", help="fill the cache and stop")
     parser.add_argument("--processes", type=int, default=2, help="processes that generate")
@@ -81,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     trainer = Trainer(config, args.cache, args.out, device)
     if args.start and not trainer.checkpoint.exists():
-        print(f"taken over from {args.start}: {', '.join(trainer.start_from(Path(args.start)))}")
+        print(f"taken over from {args.start}: {', '.join(trainer.start_from(args.start))}")
     trainer.resume()
     trainer.run(args.stages)
     print(f"trained; next: mm-fusion export --checkpoint {trainer.checkpoint}")

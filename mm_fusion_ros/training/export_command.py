@@ -44,27 +44,32 @@ def run(args: argparse.Namespace) -> int:
     from mm_fusion_ros.inference.model_folder import write_manifest
     from mm_fusion_ros.model.export import export
     from mm_fusion_ros.model.fusion_net import DEFAULT, FusionNet
+    from mm_fusion_ros.training import weights
     from mm_fusion_ros.training.calibrate import calibrate
     from mm_fusion_ros.training.familiar import fit_densities
-    from mm_fusion_ros.training.train import record
 
     command = " ".join(["mm-fusion", *sys.argv[1:]])
     provenance: dict[str, Any] = {"commit": commit(), "command": command}
     strategy, densities = DEFAULT, None
+    average: dict[str, torch.Tensor] = {}
+    training: dict[str, Any] = {}
     if args.untrained:
         torch.manual_seed(0)
         net = FusionNet(strategy)
         provenance |= {"training": "none: random weights"}
     else:
-        state = torch.load(args.checkpoint, map_location="cpu", weights_only=True)
-        strategy = state["config"].get("strategy", DEFAULT)
+        average, training = weights.load(args.checkpoint)
+        strategy = training["config"].get("strategy", DEFAULT)
         net = FusionNet(strategy)
-        net.load_state_dict(state["average"])
-        provenance |= {"training": record(state)}
+        net.load_state_dict(average)
+        provenance |= {"training": training}
         cache.fill(args.cache, range(args.familiar), processes=2)
         densities = fit_densities(net.eval(), args.cache, range(args.familiar))
         provenance |= {"familiar": {"scenes": args.familiar}}
     files = [path.name for path in export(net, args.out, densities, late=args.late)]
+    if not args.untrained:
+        weights.save(average, training, args.out / weights.FILE)
+        files.append(weights.FILE)
     fields = {
         "name": f"mm_fusion {'late' if args.late else strategy}",
         "version": args.version,

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES
 from mm_fusion_ros.model.fusion_net import DEFAULT, FusionNet, trust_map
-from mm_fusion_ros.training import mining
+from mm_fusion_ros.training import mining, weights
 from mm_fusion_ros.training.dataset import (
     EVERYTHING,
     SUBSETS,
@@ -227,14 +227,16 @@ class Trainer:
         """The record of the run that this one started from; empty for none."""
         out.mkdir(parents=True, exist_ok=True)
 
-    def start_from(self, path: Path) -> list[str]:
+    def start_from(self, start: str | Path) -> list[str]:
         """Takes over the averaged weights of another run wherever names and shapes agree.
+
+        Args:
+            start: see `weights.load`.
 
         Returns:
             the parts (first names) that were taken over whole.
         """
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        given = state["average"]
+        given, how = weights.load(start)
         own = self.net.state_dict()
         fits = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
         parts = {name.split(".")[0] for name in own}
@@ -244,7 +246,7 @@ class Trainer:
         if "fusion" not in whole:
             self.net.fusion.start_from(self.net.lidar_encoder, self.net.lidar_head)
         self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
-        self.start = {"parts": whole, **record(state)}
+        self.start = {"parts": whole, **how}
         return whole
 
     @property
@@ -386,12 +388,6 @@ class Trainer:
     def _average(self, decay: float) -> None:
         for name, value in self.net.state_dict().items():
             self.average[name].lerp_(value, 1.0 - decay)
-
-
-def record(state: dict[str, Any]) -> dict[str, object]:
-    """What a manifest tells of a checkpoint: how it was trained, and how far."""
-    fields: dict[str, object] = {"config": state["config"], "steps_done": state["done"]}
-    return fields | ({"start": state["start"]} if state.get("start") else {})
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
