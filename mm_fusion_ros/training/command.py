@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mm_fusion_ros.model.fusion_net import STRATEGIES
 from mm_fusion_ros.training import cache
+from mm_fusion_ros.training.processes import Processes
 from mm_fusion_ros.training.train import STAGES, TrainConfig, Trainer
 
 
@@ -75,17 +76,24 @@ def run(args: argparse.Namespace) -> int:
         faults={stage: share * args.faults for stage, share in config.faults.items()},
     )
     seeds = [*range(args.scenes), *cache.VALIDATION_SEEDS[: args.validation]]
-    made = cache.fill(args.cache, seeds, args.processes)
-    print(f"{made} scenes generated, {len(seeds) - made} were there")
-    if args.only_generate:
-        return 0
     device = args.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    trainer = Trainer(config, args.cache, args.out, device)
-    if args.start and not trainer.checkpoint.exists():
-        print(f"taken over from {args.start}: {', '.join(trainer.start_from(args.start))}")
+    processes = Processes.joined(device)
+    if processes.leads_here:
+        made = cache.fill(args.cache, seeds, args.processes)
+        print(f"{made} scenes generated, {len(seeds) - made} were there")
+    processes.wait()
+    if args.only_generate:
+        return 0
+    trainer = Trainer(config, args.cache, args.out, processes.device(device), processes)
+    if args.start and processes.shared(not trainer.checkpoint.exists()):
+        parts = trainer.start_from(args.start)
+        if processes.leads:
+            print(f"taken over from {args.start}: {', '.join(parts)}")
     trainer.resume()
     trainer.run(args.stages)
-    print(f"trained; next: mm-fusion export --checkpoint {trainer.checkpoint}")
+    processes.leave()
+    if processes.leads:
+        print(f"trained; next: mm-fusion export --checkpoint {trainer.checkpoint}")
     return 0

@@ -39,6 +39,7 @@ from mm_fusion_ros.training.losses import (
     image_losses,
     region_losses,
 )
+from mm_fusion_ros.training.processes import Processes
 
 STAGES = ("image", "lidar", "regions", "camera", "fusion", "joint")
 NEEDS = {
@@ -105,11 +106,15 @@ class CountingSampler(Sampler[tuple[int, int]]):
     The key counts on with the epochs, so that they differ; the place counts the samples.
     """
 
-    def __init__(self, length: int, seed: int, start: int, total: int) -> None:
+    def __init__(
+        self, length: int, seed: int, start: int, total: int, rank: int = 0, count: int = 1
+    ) -> None:
+        """Samples from `start` to `total`; of `count` processes each takes every count-th."""
         self.length, self.seed, self.start, self.total = length, seed, start, total
+        self.rank, self.count = rank, count
 
     def __len__(self) -> int:
-        return self.total - self.start
+        return (self.total - self.start) // self.count
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         for epoch in range(self.start // self.length, self.total // self.length + 1):
@@ -117,7 +122,8 @@ class CountingSampler(Sampler[tuple[int, int]]):
             order = torch.randperm(self.length, generator=generator).tolist()
             for place, index in enumerate(order):
                 counted = epoch * self.length + place
-                if self.start <= counted < self.total:
+                mine = counted % self.count == self.rank
+                if mine and self.start <= counted < self.total:
                     yield epoch * self.length + index, counted
 
 
@@ -212,7 +218,12 @@ def rate(step: int, steps: int, peak: float) -> float:
 class Trainer:
     """Runs the stages in order, writes logs and checkpoints, and resumes where it was cut off."""
 
-    def __init__(self, config: TrainConfig, cache: Path, out: Path, device: str = "cpu") -> None:
+    def __init__(
+        self, config: TrainConfig, cache: Path, out: Path, device: str = "cpu",
+        processes: Processes | None = None,
+    ) -> None:  # fmt: skip
+        """Prepares an untrained network; with several `processes`, `config.batch` is each one's."""
+        self.processes = processes or Processes()
         self.config, self.cache, self.out = config, cache, out
         self.device = torch.device(device)
         torch.manual_seed(config.seed)
@@ -256,6 +267,8 @@ class Trainer:
 
     def save(self, optimizer: torch.optim.Optimizer | None) -> None:
         """Writes the checkpoint; it is either whole or the one before."""
+        if not self.processes.leads:
+            return
         partial = self.checkpoint.with_suffix(".partial")
         state = {
             "config": asdict(self.config),
@@ -270,12 +283,15 @@ class Trainer:
         partial.replace(self.checkpoint)
 
     def resume(self) -> None:
-        """Takes up the checkpoint, if there is one."""
-        if not self.checkpoint.exists():
+        """Takes up the checkpoint, if the first process has one."""
+        state: dict[str, Any] | None = None
+        if self.processes.leads and self.checkpoint.exists():
+            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        state = self.processes.shared(state)
+        if state is None:
             return
-        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
         self.net.load_state_dict(state["net"])
-        self.average = state["average"]
+        self.average = {k: v.to(self.device) for k, v in state["average"].items()}
         self.done = {**self.done, **state["done"]}
         self.optimizer_state, self.stage = state["optimizer"], state["stage"]
         self.start = state.get("start", {})
@@ -301,7 +317,9 @@ class Trainer:
         # Each stage has a stream of its own.
         seed = config.seed * 100 + STAGES.index(stage)
         seeds = range(config.scenes)
-        start, total = self.done[stage] * config.batch, config.steps[stage] * config.batch
+        processes = self.processes
+        a_step = config.batch * processes.count
+        start, total = self.done[stage] * a_step, config.steps[stage] * a_step
         faults = Faults(config.faults[stage], total // 3) if config.faults.get(stage) else None
         needs = NEEDS[stage]
         if stage == "fusion" and self.net.fusion.subset_shares == ALWAYS_BOTH:
@@ -310,7 +328,7 @@ class Trainer:
             needs = replace(needs, paint=True)
         proposed = self._proposed(seeds) if needs.regions else None
         dataset = SceneDataset(self.cache, seeds, Augmentation(), seed, needs, faults, proposed)
-        sampler = CountingSampler(len(dataset), seed, start, total)
+        sampler = CountingSampler(len(dataset), seed, start, total, processes.rank, processes.count)
         return DataLoader(
             dataset,  # type: ignore[arg-type]
             config.batch,
@@ -324,12 +342,15 @@ class Trainer:
     def _proposed(self, seeds: Sequence[int]) -> list[mining.Boxes]:
         """What the lidar finds in those scenes; looked for once a run."""
         path = self.out / "proposed.npz"
-        if not path.exists():
-            net = self.averaged()
-            mining.save(
-                mining.mine(net, self.cache, seeds, self.config.workers, str(self.device)), path
-            )
-        return mining.load(path)
+        found: list[mining.Boxes] = []
+        if self.processes.leads:
+            if not path.exists():
+                net = self.averaged()
+                mining.save(
+                    mining.mine(net, self.cache, seeds, self.config.workers, str(self.device)), path
+                )
+            found = mining.load(path)
+        return self.processes.shared(found)
 
     def _run_stage(self, stage: str) -> None:
         config, steps = self.config, self.config.steps[stage]
@@ -348,9 +369,12 @@ class Trainer:
         if self.optimizer_state and self.stage == stage:
             optimizer.load_state_dict(self.optimizer_state)
         self.stage = stage
-        draw = torch.Generator().manual_seed(config.seed + self.done[stage])
+        processes = self.processes
+        draw = torch.Generator().manual_seed(
+            config.seed + self.done[stage] + 1_000_003 * processes.rank
+        )
         began = saved = time.monotonic()
-        first = self.done[stage]
+        first, a_step = self.done[stage], config.batch * processes.count
         sums: dict[str, float] = {}
         with open(self.out / "log.jsonl", "a", encoding="utf-8") as log:
             for step, loaded in enumerate(self._batches(stage), start=first):
@@ -360,18 +384,19 @@ class Trainer:
                 terms = stage_loss(self.net, batch, stage, draw)
                 optimizer.zero_grad(set_to_none=True)
                 terms["total"].backward()
+                processes.average_gradients(parameters)
                 nn.utils.clip_grad_norm_(parameters, 10.0)
                 optimizer.step()
                 self._average(min(config.ema, (step + 1) / (step + 10)))
                 self.done[stage] = step + 1
                 for name, value in terms.items():
                     sums[name] = sums.get(name, 0.0) + float(value.detach())
-                if (step + 1) % 50 == 0:
+                if (step + 1) % 50 == 0 and processes.leads:
                     elapsed = time.monotonic() - began
                     entry = {
                         "stage": stage,
                         "step": step + 1,
-                        "samples_per_s": round((step + 1 - first) * config.batch / elapsed, 2),
+                        "samples_per_s": round((step + 1 - first) * a_step / elapsed, 2),
                         **{name: round(value / 50, 4) for name, value in sums.items()},
                     }
                     line = json.dumps(entry)

@@ -1,0 +1,88 @@
+"""Training in several processes, on one machine or many, as PyTorch's own launcher starts them.
+
+    torchrun --nproc-per-node 4 -m mm_fusion_ros.cli train --out runs/train
+
+Each process reads other samples; their gradients are averaged at every step, so that a step is one
+of a batch as many times as large. The first process speaks, and alone writes the checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import distributed as dist
+from torch import nn
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """All that train together.
+
+    Attributes:
+        rank: this one's place among them.
+        count: of all.
+        local_rank: its place among those of this machine.
+    """
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+
+    @classmethod
+    def joined(cls, device: str) -> Processes:
+        """Meets the others, if the launcher started any; else this one is alone."""
+        count = int(os.environ.get("WORLD_SIZE", "1"))
+        if count == 1:
+            return cls()
+        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        return cls(dist.get_rank(), count, int(os.environ.get("LOCAL_RANK", "0")))
+
+    @property
+    def leads(self) -> bool:
+        """Whether this one speaks for all."""
+        return self.rank == 0
+
+    @property
+    def leads_here(self) -> bool:
+        """Whether this one does what is to be done once a machine."""
+        return self.local_rank == 0
+
+    def device(self, device: str) -> str:
+        """The one of several GPUs that is this process's."""
+        return f"cuda:{self.local_rank}" if device == "cuda" else device
+
+    def wait(self) -> None:
+        """Until all have come here."""
+        if self.count > 1:
+            dist.barrier()
+
+    def shared(self, value: Value) -> Value:
+        """The first one's value, for all."""
+        if self.count == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box)
+        return box[0]
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Makes each gradient the mean of all processes'; what has none counts as 0."""
+        if self.count == 1:
+            return
+        wanted = list(parameters)
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in wanted]
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        dist.all_reduce(flat)
+        flat /= self.count
+        for parameter, mean in zip(wanted, flat.split([p.numel() for p in wanted]), strict=True):
+            parameter.grad = mean.reshape(parameter.shape).clone()
+
+    def leave(self) -> None:
+        """Parts from the others, in good order."""
+        if self.count > 1:
+            dist.destroy_process_group()
