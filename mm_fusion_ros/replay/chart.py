@@ -27,12 +27,14 @@ class Plot:
         y_range: lower and upper end.
         height: of the frame, in units of which the chart is 1000 wide.
         unit: of y, written at its upper end.
+        x_unit: written at every tick of x.
     """
 
     x_range: tuple[float, float]
     y_range: tuple[float, float] = (0.0, 1.0)
     height: float = 90.0
     unit: str = ""
+    x_unit: str = "s"
     _parts: list[str] = field(default_factory=list)
     _below: float = 0.0
 
@@ -137,7 +139,7 @@ class Plot:
             parts.append(
                 f'<line x1="{x:.1f}" x2="{x:.1f}" y1="6" y2="{6 + self.height}" class="grid"/>'
                 f'<text x="{x:.1f}" y="{self.height + 21:.1f}" class="tick{anchor}">'
-                f"{value:g} s</text>"
+                f"{value:g} {self.x_unit}</text>"
             )
         return "".join(parts)
 

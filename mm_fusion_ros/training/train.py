@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES
 from mm_fusion_ros.model.fusion_net import DEFAULT, FusionNet, trust_map
-from mm_fusion_ros.training import mining, weights
+from mm_fusion_ros.training import curves, mining, weights
 from mm_fusion_ros.training.dataset import (
     EVERYTHING,
     SUBSETS,
@@ -376,7 +376,7 @@ class Trainer:
         began = saved = time.monotonic()
         first, a_step = self.done[stage], config.batch * processes.count
         sums: dict[str, float] = {}
-        with open(self.out / "log.jsonl", "a", encoding="utf-8") as log:
+        with open(self.out / curves.LOG, "a", encoding="utf-8") as log:
             for step, loaded in enumerate(self._batches(stage), start=first):
                 batch = to_device(loaded, self.device)
                 for group in optimizer.param_groups:
@@ -408,6 +408,8 @@ class Trainer:
                     self.save(optimizer)
                     saved = time.monotonic()
         self.save(optimizer)
+        if processes.leads and (self.out / curves.LOG).stat().st_size:
+            curves.write(self.out)
 
     @torch.no_grad()
     def _average(self, decay: float) -> None:
