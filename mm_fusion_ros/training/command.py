@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mm_fusion_ros.model.fusion_net import STRATEGIES
-from mm_fusion_ros.training import cache
+from mm_fusion_ros.training import cache, pretraining
 from mm_fusion_ros.training.processes import Processes
 from mm_fusion_ros.training.train import STAGES, TrainConfig, Trainer
 
@@ -33,6 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--faults", type=float, default=1.0, metavar="FACTOR",
         help=f"times the share of samples that faults strike, {default.faults}; 0 for none",
+    )  # fmt: skip
+    parser.add_argument(
+        "--contrast-gain", nargs="+", choices=pretraining.LEARNS, default=[], metavar="SENSOR",
+        help="instead: measure on validation scenes what pretraining by contrast gains for these "
+        f"specialists at 1, 10 and 100 %% of the labels; steps by default {pretraining.Budget()}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--labels", type=float, default=default.labels, metavar="SHARE",
+        help="of the scenes, whose labels may be read; the stage `contrast` reads none",
     )  # fmt: skip
     parser.add_argument(
         "--stages", nargs="+", choices=STAGES, default=list(STAGES), help="stages to run"
@@ -68,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
     config = TrainConfig(
         seed=args.seed, strategy=args.strategy, scenes=args.scenes, batch=args.batch,
-        workers=args.workers,
+        workers=args.workers, labels=args.labels,
     )  # fmt: skip
     config = replace(
         config,
@@ -85,6 +94,12 @@ def run(args: argparse.Namespace) -> int:
         print(f"{made} scenes generated, {len(seeds) - made} were there")
     processes.wait()
     if args.only_generate:
+        return 0
+    if args.contrast_gain:
+        chosen = steps_of(args.steps, pretraining.Budget().steps(*STAGES))
+        budget = pretraining.Budget(**chosen, validation=args.validation)
+        results = pretraining.run(args.cache, args.out, args.contrast_gain, budget, config)
+        print(pretraining.table(results))
         return 0
     trainer = Trainer(config, args.cache, args.out, processes.device(device), processes)
     if args.start and processes.shared(not trainer.checkpoint.exists()):

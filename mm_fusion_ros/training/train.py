@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Sampler
 from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES
 from mm_fusion_ros.model.fusion_net import DEFAULT, FusionNet, trust_map
 from mm_fusion_ros.training import curves, mining, weights
+from mm_fusion_ros.training.contrast import Contrast, at, places
 from mm_fusion_ros.training.dataset import (
     EVERYTHING,
     SUBSETS,
@@ -41,8 +42,9 @@ from mm_fusion_ros.training.losses import (
 )
 from mm_fusion_ros.training.processes import Processes
 
-STAGES = ("image", "lidar", "regions", "camera", "fusion", "joint")
+STAGES = ("contrast", "image", "lidar", "regions", "camera", "fusion", "joint")
 NEEDS = {
+    "contrast": Needs(taught=False, subsets=()),
     "image": Needs(grid=False, raster=False, subsets=()),
     "lidar": Needs(images=False, grid=False, subsets=("lidar",)),
     "regions": Needs(images=False, regions=True, grid=False, raster=False, subsets=()),
@@ -65,6 +67,7 @@ class TrainConfig:
     batch: int = 8
     steps: dict[str, int] = field(
         default_factory=lambda: {
+            "contrast": 0,
             "image": 1800,
             "lidar": 3200,
             "regions": 2000,
@@ -75,6 +78,7 @@ class TrainConfig:
     )
     learning_rate: dict[str, float] = field(
         default_factory=lambda: {
+            "contrast": 2e-3,
             "image": 2e-3,
             "lidar": 2e-3,
             "regions": 2e-3,
@@ -94,6 +98,8 @@ class TrainConfig:
         }
     )
     """Share of a stage's samples that faults strike, once a third of it is over."""
+    labels: float = 1.0
+    """Share of the scenes whose labels may be read; `contrast` reads none, and all scenes."""
     weight_decay: float = 1e-2
     ema: float = 0.998
     workers: int = 1
@@ -127,9 +133,10 @@ class CountingSampler(Sampler[tuple[int, int]]):
                     yield epoch * self.length + index, counted
 
 
-def trained_modules(net: FusionNet, stage: str) -> list[nn.Module]:
+def trained_modules(net: FusionNet, contrast: Contrast, stage: str) -> list[nn.Module]:
     """What a stage changes; everything else is frozen."""
     parts: dict[str, list[nn.Module]] = {
+        "contrast": [net.camera_encoder, net.camera_grid, net.lidar_encoder, contrast],
         "image": [net.camera_encoder, net.image_head],
         "lidar": [net.lidar_encoder, net.lidar_head],
         "regions": [net.region_head],
@@ -156,9 +163,14 @@ def choose(targets: dict[str, TargetBatch], subset: Tensor) -> TargetBatch:
 
 
 def stage_loss(
-    net: FusionNet, batch: Batch, stage: str, draw: torch.Generator
+    net: FusionNet, contrast: Contrast, batch: Batch, stage: str, draw: torch.Generator
 ) -> dict[str, Tensor]:
     """Loss terms of one step; "total" is what is minimised."""
+    if stage == "contrast":
+        where = places(batch, draw)
+        grid, _, _ = net.camera(batch.cameras)
+        alike: dict[str, Tensor] = contrast(at(grid, *where), at(net.lidar(batch.raster), *where))
+        return alike
     if stage == "lidar":
         return detection_loss(net.lidar_head(net.lidar(batch.raster)), batch.targets["lidar"])
     if stage == "image":
@@ -229,6 +241,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.net = FusionNet(config.strategy).to(self.device)
         self.net = self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.contrast = Contrast().to(self.device)
         self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
         self.done: dict[str, int] = dict.fromkeys(STAGES, 0)
         self.optimizer_state: dict[str, object] | None = None
@@ -273,6 +286,7 @@ class Trainer:
         state = {
             "config": asdict(self.config),
             "net": self.net.state_dict(),
+            "contrast": self.contrast.state_dict(),
             "average": self.average,
             "done": self.done,
             "start": self.start,
@@ -291,6 +305,8 @@ class Trainer:
         if state is None:
             return
         self.net.load_state_dict(state["net"])
+        if "contrast" in state:
+            self.contrast.load_state_dict(state["contrast"])
         self.average = {k: v.to(self.device) for k, v in state["average"].items()}
         self.done = {**self.done, **state["done"]}
         self.optimizer_state, self.stage = state["optimizer"], state["stage"]
@@ -316,7 +332,8 @@ class Trainer:
         config = self.config
         # Each stage has a stream of its own.
         seed = config.seed * 100 + STAGES.index(stage)
-        seeds = range(config.scenes)
+        labelled = max(1, round(config.scenes * config.labels))
+        seeds = range(config.scenes if stage == "contrast" else labelled)
         processes = self.processes
         a_step = config.batch * processes.count
         start, total = self.done[stage] * a_step, config.steps[stage] * a_step
@@ -356,7 +373,8 @@ class Trainer:
         config, steps = self.config, self.config.steps[stage]
         for parameter in self.net.parameters():
             parameter.requires_grad_(False)
-        parameters = [p for module in trained_modules(self.net, stage) for p in module.parameters()]
+        modules = trained_modules(self.net, self.contrast, stage)
+        parameters = [p for module in modules for p in module.parameters()]
         for parameter in parameters:
             parameter.requires_grad_(True)
         # Gains and biases are not decayed.
@@ -381,7 +399,7 @@ class Trainer:
                 batch = to_device(loaded, self.device)
                 for group in optimizer.param_groups:
                     group["lr"] = rate(step, steps, config.learning_rate[stage])
-                terms = stage_loss(self.net, batch, stage, draw)
+                terms = stage_loss(self.net, self.contrast, batch, stage, draw)
                 optimizer.zero_grad(set_to_none=True)
                 terms["total"].backward()
                 processes.average_gradients(parameters)
