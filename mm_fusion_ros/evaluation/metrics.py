@@ -17,6 +17,7 @@ from mm_fusion_ros.samples import Float
 
 # Chi-square with 2 degrees of freedom holds 90 % of its mass below this.
 ELLIPSE_90 = 4.605
+DECILES = 10
 # Heading is asked only of what visibly has one: a barrel has none, a box four.
 HEADED = tuple(CLASSES.index(name) for name in ("car", "truck", "cyclist"))
 
@@ -141,24 +142,93 @@ def ellipse_coverage(
     """Part of the answers whose 90 % ellipse in the ground plane holds the true centre.
 
     Args:
+        drawn: (B, S) from `bootstrap.draws`.
+        truths, findings, region, min_probability, gate, by_bearing: as in `offsets`.
+    """
+    offset, covariance, scene = offsets(
+        truths, findings, region=region, min_probability=min_probability, gate=gate,
+        by_bearing=by_bearing,
+    )  # fmt: skip
+    inside = squared_mahalanobis(offset, covariance) <= ELLIPSE_90
+    return mean_estimate(inside.astype(np.float64), scene, drawn)
+
+
+def errors_follow_sigmas(
+    truths: Sequence[Truths],
+    findings: Sequence[Findings],
+    drawn: Index,
+    *,
+    region: Region,
+    min_probability: float,
+    gate: float,
+    by_bearing: bool,
+) -> Estimate:
+    """Spearman's rank correlation of the mean error on the mean sigma of the deciles of sigma.
+
+    1 where those that say they are less certain are, decile by decile, farther off.
+
+    Args:
+        drawn: (B, S) from `bootstrap.draws`.
+        truths, findings, region, min_probability, gate, by_bearing: as in `offsets`.
+    """
+    offset, covariance, scene = offsets(
+        truths, findings, region=region, min_probability=min_probability, gate=gate,
+        by_bearing=by_bearing,
+    )  # fmt: skip
+    error = np.linalg.norm(offset, axis=1)
+    sigma = np.sqrt(np.trace(covariance, axis1=1, axis2=2) / 2.0)
+    order = np.argsort(sigma, kind="stable")
+    sigma, error, scene = sigma[order], error[order], scene[order]
+
+    def correlation(weight: Float) -> float:
+        mean_sigma, mean_error, mass = binned(sigma, error, weight, DECILES)
+        if (mass > 0.0).sum() < DECILES:
+            return float("nan")
+        return float(np.corrcoef(_ranks(mean_sigma), _ranks(mean_error))[0, 1])
+
+    replicates = np.array([correlation(row[scene].astype(np.float64)) for row in drawn])
+    return Estimate(correlation(np.ones(len(error))), replicates, drawn.shape[1])
+
+
+def _ranks(values: Float) -> Float:
+    """Places in ascending order."""
+    return values.argsort(kind="stable").argsort(kind="stable").astype(np.float64)
+
+
+def offsets(
+    truths: Sequence[Truths],
+    findings: Sequence[Findings],
+    *,
+    region: Region,
+    min_probability: float,
+    gate: float,
+    by_bearing: bool,
+) -> tuple[Float, Float, Index]:
+    """How far the answers are from the objects that they are about.
+
+    Args:
         truths: labels, one table a scene.
         findings: answers, one table a scene.
-        drawn: (B, S) from `bootstrap.draws`.
         region: where the true objects lie.
         min_probability: less probable answers do not enter.
         gate: farthest an answer may be from its object, metres or radians (`assign`).
         by_bearing: for a camera alone.
+
+    Returns:
+        offset: (N, 2), answer minus object in the ground plane [m].
+        covariance: (N, 2, 2), as the answers say [m^2].
+        scene: (N,), of each.
     """
-    inside, scene = [], []
+    offset, covariance, scene = [np.zeros((0, 2))], [np.zeros((0, 2, 2))], []
     for index, (truth, found) in enumerate(zip(truths, findings, strict=True)):
         owner = assign(truth, found, gate=gate, by_bearing=by_bearing)
         asked = truth.counts & region.contains(truth)
         rows = np.flatnonzero((owner >= 0) & (found.probability >= min_probability))
         rows = rows[asked[owner[rows]]]
-        offset = (found.centre[rows] - truth.centre[owner[rows]])[:, :2]
-        inside.append(squared_mahalanobis(offset, found.covariance[rows]) <= ELLIPSE_90)
+        offset.append((found.centre[rows] - truth.centre[owner[rows]])[:, :2])
+        covariance.append(found.covariance[rows])
         scene.append(np.full(len(rows), index, dtype=np.int64))
-    return mean_estimate(numbers(inside), indices(scene), drawn)
+    return np.concatenate(offset), np.concatenate(covariance), indices(scene)
 
 
 def squared_mahalanobis(offset: Float, covariance: Float) -> Float:

@@ -18,6 +18,7 @@ from mm_fusion_ros.evaluation.metrics import (
     box_errors,
     calibration,
     ellipse_coverage,
+    errors_follow_sigmas,
 )
 from mm_fusion_ros.evaluation.protocol import Protocol
 from mm_fusion_ros.evaluation.records import Findings, Truths
@@ -50,12 +51,14 @@ class SubsetScore:
         precision: figure's key in the protocol to its mean average precision.
         calibration: of the class probability.
         coverage: part of the 90 % ellipses that hold the true centre.
+        follows: rank correlation of errors on sigmas, by deciles.
         boxes: errors of the answers that hit.
     """
 
     precision: Mapping[str, MeanAveragePrecision]
     calibration: Calibration
     coverage: Estimate
+    follows: Estimate
     boxes: BoxErrors
 
 
@@ -129,6 +132,11 @@ def score(records: Sequence[SceneRecord], protocol: Protocol) -> Score:
                 bins=protocol.calibration.bins,
             ),
             coverage=ellipse_coverage(
+                truths, found, drawn, region=protocol.regions[protocol.position.region],
+                min_probability=protocol.position.min_probability,
+                gate=gate_of(name, protocol), by_bearing=name == CAMERA,
+            ),
+            follows=errors_follow_sigmas(
                 truths, found, drawn, region=protocol.regions[protocol.position.region],
                 min_probability=protocol.position.min_probability,
                 gate=gate_of(name, protocol), by_bearing=name == CAMERA,

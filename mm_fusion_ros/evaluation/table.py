@@ -27,6 +27,7 @@ def rows(score: Score, protocol: Protocol) -> list[Row]:
     wanted: list[tuple[str, Callable[[SubsetScore], Estimate]]] = [
         ("ECE of the class probability", lambda subset: subset.calibration.error),
         ("90 % ellipse holds the centre", lambda subset: subset.coverage),
+        ("errors follow sigmas (Spearman)", lambda subset: subset.follows),
         ("position error of hits [m]", lambda subset: subset.boxes.position_m),
         ("size error of hits (1 - IoU)", lambda subset: subset.boxes.size),
         ("heading error of hits [rad]", lambda subset: subset.boxes.yaw_rad),
@@ -104,6 +105,7 @@ def plain_score(score: Score, protocol: Protocol) -> dict[str, Any]:
                     "count": subset.calibration.count.tolist(),
                 },
                 "ellipse_90": plain(subset.coverage),
+                "errors_follow_sigmas": plain(subset.follows),
                 "position_error_m": plain(subset.boxes.position_m),
                 "size_error": plain(subset.boxes.size),
                 "yaw_error_rad": plain(subset.boxes.yaw_rad),

@@ -16,6 +16,8 @@ MIN_SEPARATION_M = 0.4
 """Two objects are never nearer than this."""
 OVERLAP = 0.405
 """Nor than this part of the sum of their widths."""
+PROBABILITY_RANGE = (0.01, 0.995)
+"""Beyond these no covariance grows or shrinks further."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,9 @@ class Calibration:
         class_prior, colour_prior: how often the region head sees each, so that what it says can be
             taken as evidence; empty for all alike.
         variance_scale: multiplies the variances along the ray, across it and of z.
+        variance_slopes: what is added to the logarithm of all three, for each unit of the mean
+            log-variance in the ground plane that the network predicts, of the class' log-odds, and
+            of the logarithm of the range [m].
         unknown_below: a colour less probable than this is "unknown".
     """
 
@@ -46,6 +51,7 @@ class Calibration:
     class_prior: tuple[float, ...] = ()
     colour_prior: tuple[float, ...] = ()
     variance_scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    variance_slopes: tuple[float, float, float] = (0.0, 0.0, 0.0)
     unknown_below: float = 0.2
 
     @classmethod
@@ -98,12 +104,45 @@ class Found:
         return np.column_stack([self.centre, self.size, self.yaw])
 
 
-def covariances(log_variance: NDArray[np.floating], centre: Float, scale: Float) -> Float:
+def evidence_of_variance(
+    log_variance: NDArray[np.floating], centre: Float, probability: Float
+) -> Float:
+    """(n, 3), what `Calibration.variance_slopes` are for.
+
+    The network learns how far a box is off that is about its object. How likely it is about
+    another one, it does not say; but what is improbable, or far away, more often is.
+    """
+    raw = np.clip(log_variance[:, :2], *maps.LOG_VARIANCE_RANGE).astype(np.float64)
+    p = np.clip(probability, *PROBABILITY_RANGE)
+    away = np.hypot(centre[:, 0], centre[:, 1])
+    return np.column_stack([raw.mean(axis=1), np.log(p / (1.0 - p)), np.log(np.maximum(away, 1.0))])
+
+
+def calibrated_log_variance(
+    log_variance: NDArray[np.floating], centre: Float, probability: Float, calibration: Calibration
+) -> Float:
+    """(n, 3) of [m^2], along the ray, across it, z.
+
+    Args:
+        log_variance: (n, 3), raw, as in `Found`.
+        centre: (n, 3), in base_link [m].
+        probability: (n,) of the class.
+        calibration: of the sensors that said it.
+    """
+    raw = np.clip(log_variance, *maps.LOG_VARIANCE_RANGE).astype(np.float64)
+    evidence = evidence_of_variance(log_variance, centre, probability)
+    more: Float = evidence @ np.asarray(calibration.variance_slopes)
+    result: Float = raw + np.log(calibration.variance_scale) + more[:, None]
+    return result
+
+
+def covariances(log_variance: NDArray[np.floating], centre: Float) -> Float:
     """The (n, 3, 3) covariances [m^2] in base_link of centres (n, 3) [m] seen from base_link.
 
-    The variances (n, 3) are predicted along and across the ray, because that is how sensors err.
+    The log-variances (n, 3) are those along and across the ray, because that is how sensors err,
+    and of z.
     """
-    variance = np.exp(np.clip(log_variance, *maps.LOG_VARIANCE_RANGE)).astype(np.float64) * scale
+    variance = np.exp(log_variance).astype(np.float64)
     radius = np.maximum(np.hypot(centre[:, 0], centre[:, 1]), 1e-3)
     turn = np.zeros((len(centre), 3, 3))
     turn[:, 0, 0] = turn[:, 1, 1] = centre[:, 0] / radius

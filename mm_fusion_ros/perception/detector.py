@@ -19,6 +19,7 @@ from mm_fusion_ros.perception import late, maps
 from mm_fusion_ros.perception.decode import (
     Calibration,
     Found,
+    calibrated_log_variance,
     covariances,
     decode,
 )
@@ -404,8 +405,12 @@ def _objects(
     rows: NDArray[np.int64],
 ) -> tuple[FusedObject, ...]:  # fmt: skip
     """Those objects, in that order."""
-    scale = np.asarray(calibration.variance_scale)
-    spread = covariances(found.log_variance, found.centre, scale)
+    spread = covariances(
+        calibrated_log_variance(
+            found.log_variance, found.centre, judgement.probability, calibration
+        ),
+        found.centre,
+    )
     colours = (*COLOURS, UNKNOWN_COLOUR)
     assert NO_COLOUR == -1  # the last of them
     return tuple(

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from mm_fusion_ros.perception import maps
-from mm_fusion_ros.perception.decode import Calibration, Found, apart, covariances, decode
+from mm_fusion_ros.perception.decode import (
+    Calibration,
+    Found,
+    apart,
+    calibrated_log_variance,
+    covariances,
+    decode,
+)
 from mm_fusion_ros.samples import Float
 
 GATE = 9.21
@@ -108,10 +115,7 @@ def matched(camera: Found, lidar: Found) -> tuple[NDArray[np.int64], NDArray[np.
     Args:
         camera, lidar: with calibrated variances.
     """
-    spread = [
-        covariances(each.log_variance, each.centre, np.ones(3))[:, :2, :2]
-        for each in (camera, lidar)
-    ]
+    spread = [covariances(each.log_variance, each.centre)[:, :2, :2] for each in (camera, lidar)]
     offset = camera.centre[:, None, :2] - lidar.centre[:, :2]
     together = np.linalg.inv(spread[0][:, None] + spread[1])
     squared = np.einsum("ijk,ijkl,ijl->ij", offset, together, offset)
@@ -123,8 +127,9 @@ def matched(camera: Found, lidar: Found) -> tuple[NDArray[np.int64], NDArray[np.
 def _calibrated(found: Found, calibration: Calibration, trust: Float) -> Found:
     """With calibrated logits, and variances that trust lets grow."""
     logits = calibration.class_scale * found.class_logits + calibration.class_bias
-    raw = np.clip(found.log_variance, *maps.LOG_VARIANCE_RANGE)
-    variance = raw + np.log(calibration.variance_scale) - np.log(trust)[:, None]
+    probability = 1.0 / (1.0 + np.exp(-logits.max(axis=1, initial=-40.0).astype(np.float64)))
+    variance = calibrated_log_variance(found.log_variance, found.centre, probability, calibration)
+    variance -= np.log(trust)[:, None]
     return replace(
         found,
         class_logits=logits.astype(np.float32),

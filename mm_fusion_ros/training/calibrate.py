@@ -19,7 +19,7 @@ from mm_fusion_ros.evaluation.records import Findings, Truths
 from mm_fusion_ros.inference.model_folder import ModelFolder
 from mm_fusion_ros.outputs import CLASSES, COLOURS
 from mm_fusion_ros.perception import maps
-from mm_fusion_ros.perception.decode import Calibration, Found
+from mm_fusion_ros.perception.decode import Calibration, Found, evidence_of_variance
 from mm_fusion_ros.perception.detector import Detector
 from mm_fusion_ros.perception.features import CameraFeature, LidarFeature
 from mm_fusion_ros.perception.second_look import (
@@ -41,6 +41,9 @@ SUBSETS = ("camera", "lidar", "both")
 """In this order they are fitted: where both are combined late, it is what each alone is calibrated
 to say."""
 MIN_ERRORS = 50
+LEAST_ERROR_M = 0.02
+SLOPES_RIDGE = 0.01
+"""What a slope must earn: where nothing varies, none is drawn."""
 COVERAGE = 0.9
 COVERAGE_SIGMAS = 1.6449
 """A standard normal lies within so many sigmas with probability COVERAGE."""
@@ -228,13 +231,44 @@ def fit(cases: Sequence[Case], by_bearing: bool, protocol: Protocol) -> Calibrat
         exists_weights=(first, others, against),
     )
 
-    errors, sigmas = position_errors(cases, result, by_bearing, protocol)
+    errors, sigmas, evidence = position_errors(cases, result, by_bearing, protocol)
+    slopes = fit_slopes(np.hypot(errors[:, 0], errors[:, 1]), evidence)
+    sigmas = sigmas * np.exp(0.5 * (evidence @ slopes))[:, None]
     ratio = np.abs(errors) / sigmas
     spread = (np.quantile(ratio, COVERAGE, axis=0) / COVERAGE_SIGMAS) ** 2
     squared = (ratio[:, :2] ** 2 / spread[:2]).sum(axis=1)
     spread[:2] *= np.quantile(squared, COVERAGE) / COVERAGE_ELLIPSE
     along, across, up = (round(float(value), 5) for value in spread)
-    return replace(result, variance_scale=(along, across, up))
+    first, second, third = (round(float(value), 5) for value in slopes)
+    return replace(
+        result, variance_scale=(along, across, up), variance_slopes=(first, second, third)
+    )
+
+
+def fit_slopes(error: Float, evidence: Float) -> Float:
+    """How the variance grows with what speaks for it, so that the mean error follows the sigma.
+
+    By the likelihood of errors of exponential distribution, a proper score of their mean: that of
+    normal ones would heed little but the few that are about another object.
+
+    Args:
+        error: (n,) distances in the ground plane [m].
+        evidence: (n, 3) from `evidence_of_variance`, the first of which is what the network says.
+
+    Returns:
+        (3,), for `Calibration.variance_slopes`.
+    """
+    centred = evidence - evidence.mean(axis=0)
+    error = np.maximum(error, LEAST_ERROR_M)
+
+    def loss(parameters: Float) -> float:
+        log_sigma = parameters[0] + 0.5 * (centred[:, 0] + centred @ parameters[1:])
+        fit = float(np.mean(log_sigma + error * np.exp(-log_sigma)))
+        return fit + SLOPES_RIDGE * float(np.square(parameters[1:]).mean())
+
+    start = np.append(np.log(max(float(error.mean()), 1e-3)), np.zeros(3))
+    found: Float = minimize(loss, start, method="L-BFGS-B").x[1:]
+    return found
 
 
 def fit_looks(cases: Sequence[Case], calibration: Calibration, radius_m: float) -> Calibration:
@@ -265,18 +299,19 @@ def fit_looks(cases: Sequence[Case], calibration: Calibration, radius_m: float) 
 
 def position_errors(
     cases: Sequence[Case], calibration: Calibration, by_bearing: bool, protocol: Protocol
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Float, Float, Float]:
     """Position errors of detections, also of those that are badly placed, and raw sigmas.
 
     Only near misses would make every covariance look honest, so answers are assigned to objects as
     the exam does it.
 
     Returns:
-        (k, 3) each: along the ray, across it, z [m].
+        errors, sigmas: (k, 3) each: along the ray, across it, z [m].
+        evidence: (k, 3) from `evidence_of_variance`.
     """
     rule = protocol.position
     gate = float(np.radians(rule.bearing_gate_deg)) if by_bearing else rule.gate_m
-    errors, sigmas, sure = [], [], []
+    errors, sigmas, evidence, sure = [], [], [], []
     for case in cases:
         boxes = case.scene.boxes.astype(np.float64)
         truths = Truths(
@@ -301,11 +336,15 @@ def position_errors(
         errors.append(np.column_stack([along, across, error[:, 2]]))
         raw = found.log_variance[rows].astype(np.float64)
         sigmas.append(np.exp(0.5 * np.clip(raw, *maps.LOG_VARIANCE_RANGE)))
+        evidence.append(
+            evidence_of_variance(found.log_variance[rows], centre, judged.probability[rows])
+        )
         sure.append(judged.probability[rows] >= rule.min_probability)
     chosen = np.concatenate(sure)
     if chosen.sum() < MIN_ERRORS:
         chosen[:] = True
-    return np.concatenate(errors)[chosen], np.concatenate(sigmas)[chosen]
+    joined = [np.concatenate(each)[chosen] for each in (errors, sigmas, evidence)]
+    return joined[0], joined[1], joined[2]
 
 
 def figures(
@@ -332,7 +371,7 @@ def figures(
         hit = owner >= 0
         hits += int(hit.sum())
         named += int((judged.colour[rows][hit] == case.scene.colour_index[owner[hit]]).sum())
-    errors, _ = position_errors(cases, calibration, by_bearing, protocol)
+    errors, _, _ = position_errors(cases, calibration, by_bearing, protocol)
     away = np.linalg.norm(errors[:, :2], axis=1)
     return {
         "objects": asked,

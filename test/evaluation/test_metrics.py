@@ -17,6 +17,7 @@ from mm_fusion_ros.evaluation.metrics import (
     calibration,
     calibration_error,
     ellipse_coverage,
+    errors_follow_sigmas,
     squared_mahalanobis,
 )
 from mm_fusion_ros.evaluation.records import Findings, Truths
@@ -105,6 +106,38 @@ def test_honest_gaussians_are_covered_nine_times_in_ten(
     assert covered(0.3) == pytest.approx(0.9, abs=0.02)
     # Half the sigma: chi-square below 4.605 / 4 is 1 - exp(-4.605 / 8) = 0.438.
     assert covered(0.15) == pytest.approx(1 - np.exp(-ELLIPSE_90 / 8), abs=0.035)
+
+
+def test_errors_that_grow_with_their_sigmas_follow_them_and_others_do_not(
+    truths: Callable[..., Truths], findings: Callable[..., Findings], everywhere: Region
+) -> None:
+    rng = np.random.default_rng(5)
+    n = 2000
+    sigma = rng.uniform(0.05, 0.6, n)
+    true = [truths({"x": 10.0})] * n
+
+    def follows(error: np.ndarray) -> float:
+        found = [
+            findings({"x": 10.0 + e, "p": 0.9, "sigma": s})
+            for e, s in zip(error, sigma, strict=True)
+        ]
+        return errors_follow_sigmas(
+            true, found, draws(n, 10, 0),
+            region=everywhere, min_probability=0.3, gate=6.0, by_bearing=False,
+        ).value  # fmt: skip
+
+    assert follows(rng.normal(0.0, sigma)) > 0.95
+    assert abs(follows(rng.normal(0.0, 0.3, n))) < 0.75
+    # One in twenty is about another object, whatever it says: the means no longer follow.
+    astray = np.where(rng.random(n) < 0.05, 4.0, rng.normal(0.0, sigma))
+    assert follows(astray) < follows(rng.normal(0.0, sigma))
+    # Fewer answers than deciles say nothing.
+    assert np.isnan(
+        errors_follow_sigmas(
+            true[:3], [findings({"x": 10.0, "p": 0.9, "sigma": 0.1})] * 3, draws(3, 10, 0),
+            region=everywhere, min_probability=0.3, gate=6.0, by_bearing=False,
+        ).value
+    )  # fmt: skip
 
 
 def test_coverage_leaves_out_what_does_not_count_is_improbable_or_far(

@@ -7,7 +7,14 @@ import pytest
 
 from mm_fusion_ros.outputs import CLASSES
 from mm_fusion_ros.perception import maps
-from mm_fusion_ros.perception.decode import Calibration, Found, apart, covariances, peaks
+from mm_fusion_ros.perception.decode import (
+    Calibration,
+    Found,
+    apart,
+    calibrated_log_variance,
+    covariances,
+    peaks,
+)
 from mm_fusion_ros.perception.decode import decode as decode_packed
 from mm_fusion_ros.perception.grid import CELLS, FEATURE_CELLS, cell_centres
 
@@ -89,9 +96,30 @@ def test_the_covariance_is_long_along_the_ray() -> None:
     # Along the ray is x for what stands ahead, y for what stands to the left.
     said = np.log([[4.0, 0.25, 0.09]] * 2)
     ahead_and_left = np.array([[10.0, 0.0, 0.0], [0.0, 10.0, 0.0]])
-    ahead, left = covariances(said, ahead_and_left, np.ones(3))
+    ahead, left = covariances(said, ahead_and_left)
     assert ahead == pytest.approx(np.diag([4.0, 0.25, 0.09]), abs=1e-9)
     assert left == pytest.approx(np.diag([0.25, 4.0, 0.09]), abs=1e-9)
+
+
+def test_what_is_improbable_or_far_is_less_certain_where_it_was_found_to_be() -> None:
+    said = np.log([[0.04, 0.01, 0.09]] * 3)
+    centre = np.array([[5.0, 0.0, 0.0], [5.0, 0.0, 0.0], [20.0, 0.0, 0.0]])
+    sure = np.array([0.9, 0.5, 0.9])
+    plain = Calibration(variance_scale=(2.0, 1.0, 1.0))
+    assert np.exp(calibrated_log_variance(said, centre, sure, plain)) == pytest.approx(
+        np.array([[0.08, 0.01, 0.09]] * 3)
+    )
+    fitted = Calibration(variance_slopes=(0.0, -0.5, 0.3))
+    first, doubtful, far = calibrated_log_variance(said, centre, sure, fitted)
+    # Odds of 9 to 1; all axes grow alike.
+    assert doubtful - first == pytest.approx(np.full(3, 0.5 * np.log(9.0)))
+    assert far - first == pytest.approx(np.full(3, 0.3 * np.log(4.0)))
+    flat = Calibration(variance_slopes=(-1.0, 0.0, 0.0))
+    other = np.log([[0.4, 0.1, 0.9]])
+    one, same = (
+        calibrated_log_variance(each, centre[:1], sure[:1], flat)[0] for each in (said[:1], other)
+    )
+    assert one == pytest.approx(same)
 
 
 def test_nothing_on_the_maps_is_no_object() -> None:

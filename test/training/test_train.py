@@ -188,7 +188,21 @@ def test_calibration_finds_the_scale_that_was_put_in() -> None:
     assert found.final_scale == pytest.approx(1.0, abs=0.1)
     # softmax(3 w) = 0.5 with w = ln 8 / 3 = 0.693
     assert found.colour_scale == pytest.approx(np.log(8.0) / 3.0, abs=0.07)
-    assert found.variance_scale == pytest.approx((4.0, 4.0, 4.0), rel=0.1)
+    # Errors that do not depend on anything: the covariance does not either.
+    assert found.variance_slopes == pytest.approx((0.0, 0.0, 0.0), abs=0.05)
+    assert found.variance_scale == pytest.approx((4.0, 4.0, 4.0), rel=0.15)
+
+
+def test_slopes_follow_what_the_errors_follow() -> None:
+    rng = np.random.default_rng(0)
+    evidence = np.column_stack(
+        [rng.normal(-3.0, 1.0, 4000), rng.normal(0.0, 2.0, 4000), rng.uniform(1.0, 3.5, 4000)]
+    )
+    said = np.exp(0.5 * (evidence[:, 0] + evidence @ [-0.4, -0.6, 0.8]))
+    error = said * rng.exponential(1.0, 4000)
+    assert calibrate.fit_slopes(error, evidence) == pytest.approx([-0.4, -0.6, 0.8], abs=0.1)
+    # Where nothing varies there is nothing to follow.
+    assert calibrate.fit_slopes(error, np.tile(evidence[:1], (4000, 1))) == pytest.approx(0.0)
 
 
 def test_images_that_tell_nothing_lose_their_weight_and_good_ones_keep_it() -> None:
@@ -239,7 +253,7 @@ def test_matching_takes_the_nearest_free_object_and_spares_what_cannot_be_seen()
     assert calibrate.owners(one, scores, boxes, 1.0).tolist() == expected
     cones = np.full(3, CLASSES.index("cone"))
     assert calibrate.owners(one, scores, cones, 1.0)[0] == calibrate.NO_TRUTH
-    errors, _ = calibrate.position_errors([one], Calibration(), False, PROTOCOL)
+    errors, _, _ = calibrate.position_errors([one], Calibration(), False, PROTOCOL)
     # The first of them has the object; no other is within reach of the second.
     assert errors == pytest.approx(np.array([[-0.3, 0.0, 0.0]]), abs=1e-5)
 
@@ -268,6 +282,7 @@ def test_the_ellipse_holds_what_it_says_when_errors_are_not_normal() -> None:
         one.scene.boxes[0, :3] += error
         cases.append(one)
     found = calibrate.fit(cases, False, PROTOCOL)
-    errors, sigmas = calibrate.position_errors(cases, found, False, PROTOCOL)
+    errors, sigmas, evidence = calibrate.position_errors(cases, found, False, PROTOCOL)
+    sigmas = sigmas * np.exp(0.5 * (evidence @ found.variance_slopes))[:, None]
     squared = (errors / sigmas) ** 2 / np.array(found.variance_scale)
     assert (squared[:, :2].sum(axis=1) <= 4.605).mean() == pytest.approx(0.9, abs=0.003)
