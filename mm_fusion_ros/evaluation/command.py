@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mm_fusion_ros.config import ConfigError
-from mm_fusion_ros.evaluation import compare, reactions
+from mm_fusion_ros.evaluation import compare, reactions, unfamiliar
 from mm_fusion_ros.evaluation.exam import fingerprint_of, run_clean
 from mm_fusion_ros.evaluation.faulted import SCENES, faulted_fingerprint, run_faulted
 from mm_fusion_ros.evaluation.machine import described, machine
@@ -57,6 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "what the others are held against",
     )  # fmt: skip
     parser.add_argument(
+        "--unfamiliar", action="store_true",
+        help="whether other surfaces, another lidar and things of no class are noticed as such",
+    )  # fmt: skip
+    parser.add_argument(
         "--red-cube", action="store_true",
         help="the controlled conjunction test of every fusion strategy: trains small ones, needs "
         "torch, and no model",
@@ -87,6 +91,8 @@ def evaluate(args: argparse.Namespace) -> int:
     protocol = load_protocol(args.protocol)
     if args.reactions:
         return evaluate_reactions(args, protocol)
+    if args.unfamiliar:
+        return evaluate_unfamiliar(args, protocol)
     if args.compare:
         return evaluate_compare(args, protocol)
     manifest = ModelFolder.open(args.model).manifest
@@ -162,6 +168,27 @@ def evaluate_reactions(args: argparse.Namespace, protocol: Protocol) -> int:
     (out / RESULTS).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
     (out / PAGE).write_text(reactions_page(result, protocol, title=title, facts=facts), "utf-8")
     print(f"written: {out / RESULTS}, {out / PAGE}")
+    return 0
+
+
+def evaluate_unfamiliar(args: argparse.Namespace, protocol: Protocol) -> int:
+    """Whether what was never trained on is noticed, with errors raised."""
+    folder = ModelFolder.open(args.model)
+    count = args.n or protocol.unfamiliar.scenes // (10 if args.quick else 1)
+    digest = digest_of(unfamiliar.fingerprint(folder, protocol))
+    out = args.out or Path("runs") / "eval" / f"{protocol.name}-unfamiliar-{args.split}-{digest}"
+    records = unfamiliar.run_unfamiliar(
+        args.model, protocol, out, count=count, split=args.split, processes=args.processes
+    )
+    result = unfamiliar.score(records, protocol)
+    manifest = folder.manifest
+    title = f"{protocol.name}, unfamiliar: {manifest.name} {manifest.version}"
+    facts = facts_of(args, protocol, count, "what is unfamiliar", protocol.unfamiliar.scenes)
+    print(unfamiliar.text(result, protocol, f"{title}, {count} scenes of split {args.split}"))
+    print(f"machine: {facts['machine']}")
+    content = {**facts, **unfamiliar.plain_unfamiliar(result, protocol)}
+    (out / RESULTS).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
+    print(f"written: {out / RESULTS}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The exam's frozen protocol, read from `config/exam_v3.yaml`."""
+"""The exam's frozen protocol, read from `config/exam_v4.yaml`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mm_fusion_ros.config import ConfigError
 from mm_fusion_ros.evaluation.average_precision import PrecisionRule
 from mm_fusion_ros.evaluation.matching import Region
 
-FILE = "exam_v3.yaml"
+FILE = "exam_v4.yaml"
 
 
 @dataclass(frozen=True)
@@ -187,6 +187,19 @@ class CompareRule:
 
 
 @dataclass(frozen=True)
+class UnfamiliarRule:
+    """Whether what was never trained on is noticed; see the protocol's file.
+
+    Attributes:
+        scenes: how many.
+        least: area under the receiver's curve.
+    """
+
+    scenes: int = 200
+    least: float = 0.8
+
+
+@dataclass(frozen=True)
 class RobustnessRule:
     """The bars under faults.
 
@@ -240,6 +253,7 @@ class Protocol:
     robustness: RobustnessRule = RobustnessRule()
     reactions: ReactionRule = ReactionRule()
     compare: CompareRule = CompareRule()
+    unfamiliar: UnfamiliarRule = UnfamiliarRule()
 
     def chosen_seeds(self, split: str, count: int) -> range:
         """The first seeds of a split.
@@ -298,6 +312,7 @@ def parse(content: Mapping[str, Any], digest: str) -> Protocol:
         robustness=_robustness(rest.pop("robustness", {})),
         reactions=ReactionRule(**rest.pop("reactions", {})),
         compare=_compare(rest.pop("compare", {})),
+        unfamiliar=UnfamiliarRule(**rest.pop("unfamiliar", {})),
         **rest,
     )
     named = [figure.region for figure in protocol.figures.values()]

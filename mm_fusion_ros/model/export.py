@@ -55,8 +55,6 @@ VARYING: Mapping[str, Mapping[str, Mapping[int, str]]] = {
 """Axes that may have any length, by graph and by its inputs and outputs: any number of cameras and
 of crops, and any rectangle of cells with even edges."""
 IMAGE_HEIGHT, IMAGE_WIDTH = 288, 384
-CAMERA_POOL, LIDAR_POOL = 4, 2
-"""Cells of the features along an edge that are judged together whether they are familiar."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class Densities:
     @classmethod
     def untrained(cls) -> Densities:
         """Those that take everything for familiar."""
-        return cls(Density(IMAGE_FEATURES, CAMERA_POOL), Density(LIDAR_FEATURES, LIDAR_POOL))
+        return cls(Density(IMAGE_FEATURES), Density(LIDAR_FEATURES))
 
     @staticmethod
     def seen(features: Tensor) -> Tensor:
@@ -78,25 +76,26 @@ class Densities:
 
 
 def content(raster: Tensor) -> Tensor:
-    """(B, 1, h, w), 1 where any lidar point lies, on the cells of the lidar's density."""
-    pool = RASTER // FEATURE_CELLS * LIDAR_POOL
+    """(B, 1, FEATURE_CELLS, FEATURE_CELLS), 1 where any lidar point lies, else 0."""
+    pool = RASTER // FEATURE_CELLS
     return (nn.functional.max_pool2d(raster[:, -1:], pool) > 0).to(raster)
 
 
 class CameraEncoderGraph(nn.Module):
-    """image (1, 288, 384, 3) uint8 RGB, rays (1, R, 72, 96) -> features, unfamiliarity.
+    """image (1, 288, 384, 3) uint8 RGB, rays (1, R, 72, 96), picture -> features, unfamiliarity.
 
-    The features are (1, F + 2, 72, 96), the unfamiliarity (1, 1, 18, 24).
+    The picture (1, 1, 72, 96) is 1 where the image holds any, and 0 beside it; the features are
+    (1, F + 2, 72, 96), the unfamiliarity (1,).
     """
 
     def __init__(self, net: FusionNet, densities: Densities) -> None:
         super().__init__()
         self.encoder, self.density = net.camera_encoder, densities.camera
 
-    def forward(self, image: Tensor, rays: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor, rays: Tensor, picture: Tensor) -> tuple[Tensor, Tensor]:
         """See the class."""
         features: Tensor = self.encoder(image.permute(0, 3, 1, 2).float(), rays)
-        return features, self.density(Densities.seen(features))
+        return features, self.density(Densities.seen(features), picture)
 
 
 def total(images: Tensor) -> Tensor:
@@ -125,7 +124,7 @@ class CameraGridGraph(nn.Module):
 class LidarEncoderGraph(nn.Module):
     """raster (1, LIDAR_CHANNELS, RASTER, RASTER) -> grid features, own answer, unfamiliarity.
 
-    The unfamiliarity is (1, 1, 32, 32), and 0 where no point lies.
+    The unfamiliarity is (1,).
     """
 
     def __init__(self, net: FusionNet, densities: Densities) -> None:
@@ -135,7 +134,7 @@ class LidarEncoderGraph(nn.Module):
     def forward(self, raster: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See the class."""
         features = self.encoder(raster)
-        return features, self.head(features), self.density(features) * content(raster)
+        return features, self.head(features), self.density(features, content(raster))
 
 
 class FusionGraph(nn.Module):
@@ -209,6 +208,7 @@ def graphs(
             {
                 "image": torch.zeros(1, IMAGE_HEIGHT, IMAGE_WIDTH, 3, dtype=torch.uint8),
                 "rays": torch.zeros(1, RAY_CHANNELS, *shape),
+                "picture": torch.ones(1, 1, *shape),
             },
             ["features", "unfamiliar"],
         ),

@@ -34,6 +34,7 @@ from mm_fusion_ros.perception.features import (
 from mm_fusion_ros.perception.grid import (
     FEATURE_CELLS,
     RASTER,
+    STRIDE,
     LiftGeometry,
     lift_geometry,
     rasterize,
@@ -49,7 +50,7 @@ from mm_fusion_ros.sensors.lidar import PreparedScan
 
 GRAPHS = ("camera_encoder", "camera_grid", "lidar_encoder", "fusion", "regions")
 NEEDED: Mapping[str, set[str]] = {
-    "camera_encoder": {"image", "rays", "features", "unfamiliar"},
+    "camera_encoder": {"image", "rays", "picture", "features", "unfamiliar"},
     "camera_grid": {"features", "pixel", "log_depth", "valid", "grid", "answer"},
     "lidar_encoder": {"raster", "grid", "answer", "unfamiliar"},
     "fusion": {"trust", "output", "share"},
@@ -140,21 +141,22 @@ class Detector:
         """Runs the camera encoder; needs neither the tick nor any other sensor."""
         height, width = image.image.shape[:2]
         rays = ray_planes(image.intrinsics, image.base_from_camera, (width, height))
-        result = self._graphs["camera_encoder"].infer(
-            {"image": image.image[None], "rays": rays[None]}
-        )
         # Where there is no picture, nothing is familiar.
-        unfamiliar = result["unfamiliar"][0, 0]
-        edge = height // len(unfamiliar)
+        picture = np.zeros((1, 1, *rays.shape[1:]), np.float32)
         x0, y0, x1, y1 = image.valid
-        picture = unfamiliar[-(-y0 // edge) : y1 // edge, -(-x0 // edge) : x1 // edge]
-        epistemic = self._familiar["camera"].epistemic(picture)
+        picture[:, :, -(-y0 // STRIDE) : y1 // STRIDE, -(-x0 // STRIDE) : x1 // STRIDE] = 1.0
+        result = self._graphs["camera_encoder"].infer(
+            {"image": image.image[None], "rays": rays[None], "picture": picture}
+        )
+        epistemic = self._familiar["camera"].epistemic(float(result["unfamiliar"][0]))
         return CameraFeature(source, result["features"], image, epistemic)
 
     def encode_lidar(self, scan: PreparedScan, source: str = "lidar") -> LidarFeature:
         """Rasterises the points and runs the lidar encoder."""
         result = self._graphs["lidar_encoder"].infer({"raster": rasterize(scan.points)[None]})
-        epistemic = self._familiar["lidar"].epistemic(result["unfamiliar"])
+        # Of a scan that met nothing, it is known that it says nothing.
+        distance = float(result["unfamiliar"][0]) if len(scan.points) else 0.0
+        epistemic = self._familiar["lidar"].epistemic(distance)
         return LidarFeature(source, result["grid"], result["answer"], scan, epistemic)
 
     def detect(

@@ -68,15 +68,9 @@ class Familiar:
     usual: float = 0.0
     high: float = 1.0
 
-    def epistemic(self, unfamiliar: Array) -> float:
-        """Of a sample with such distances: 0 is as usual, 1 as high as one in a hundred, and up."""
-        return max(0.0, (mean_distance(unfamiliar) - self.usual) / (self.high - self.usual))
-
-
-def mean_distance(unfamiliar: Array) -> float:
-    """Over the places that hold anything, which is where it is not 0; 0 where nothing does."""
-    there = unfamiliar[unfamiliar > 0.0]
-    return float(there.mean()) if len(there) else 0.0
+    def epistemic(self, distance: float) -> float:
+        """Of a sample so far off: 0 is as usual, 1 as far as one in a hundred, and up."""
+        return max(0.0, (distance - self.usual) / (self.high - self.usual))
 
 
 @dataclass(frozen=True, eq=False)

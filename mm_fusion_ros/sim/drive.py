@@ -17,6 +17,7 @@ from mm_fusion_ros.sim.primitives import Index
 from mm_fusion_ros.sim.raycast import Renderer
 from mm_fusion_ros.sim.sensors import Rig, random_rig
 from mm_fusion_ros.sim.simulation import Simulation, SimulationOptions, Truth, demo_rig
+from mm_fusion_ros.sim.unfamiliar import strange_lidar, strange_world, thinned
 from mm_fusion_ros.sim.world import WorldOptions, generate
 
 __all__ = [
@@ -38,6 +39,7 @@ class SceneSample:
         odom_from_base: (4, 4) float64, the true pose (the odometry frame is the map here).
         lighting: "sun", "shade" or "dusk".
         kind: "yard" or "street".
+        strange: `object_id` of the things that are of no known class.
     """
 
     cameras: tuple[CameraFrame, ...]
@@ -48,6 +50,7 @@ class SceneSample:
     seed: int
     lighting: str
     kind: str
+    strange: tuple[int, ...] = ()
 
 
 def scene(
@@ -58,6 +61,7 @@ def scene(
     options: WorldOptions | None = None,
     seen_from: Float | None = None,
     seen_at_s: float = 0.0,
+    strange: str = "",
 ) -> SceneSample:
     """One labelled sample at a drawn pose in the world of a seed; deterministic in the seed.
 
@@ -69,8 +73,9 @@ def scene(
         seen_from: (4, 4), base_link where the sensors looked to base_link at the drawn pose: what
             sensors show that lag behind a robot that moves. Such a sample has no labels.
         seen_at_s: when the sensors looked; what moves is then elsewhere on its way [s].
+        strange: of `unfamiliar.KINDS`, or empty for what training shows too.
     """
-    stage = _Stage(seed, rig, image_size, options)
+    stage = _Stage(seed, rig, image_size, options, strange)
     map_from_base = stage.map_from_base
     if seen_from is not None:
         map_from_base = map_from_base @ seen_from
@@ -80,7 +85,7 @@ def scene(
     labels = label_objects(
         stage.renderer, map_from_base, stage.rig.cameras, sample.object_ids, met, 0.0
     )
-    return replace(sample, labels=labels)
+    return replace(sample, labels=labels, strange=stage.strange)
 
 
 def sequence(
@@ -108,12 +113,15 @@ class _Stage:
 
     def __init__(
         self, seed: int, rig: Rig | None, image_size: tuple[int, int],
-        options: WorldOptions | None,
+        options: WorldOptions | None, strange: str = "",
     ) -> None:  # fmt: skip
         self.seed = seed
-        self.world = generate(seed, options or WorldOptions())
+        world = generate(seed, options or WorldOptions())
+        self.world, self.strange = strange_world(world, strange, seed)
+        self._kind = strange
         self._rng = np.random.default_rng([seed, 2])
-        self.rig = rig or random_rig(self._rng, image_size)
+        drawn = rig or random_rig(self._rng, image_size)
+        self.rig = replace(drawn, lidar=strange_lidar(drawn.lidar, strange))
         start = self.world.starts[int(self._rng.integers(len(self.world.starts)))]
         tilt = np.clip(self._rng.normal(0.0, 0.006, 2), -0.015, 0.015)
         self.map_from_base = geometry.from_euler(
@@ -139,6 +147,9 @@ class _Stage:
         points, offset, met = self.renderer.lidar(
             map_from_base @ lidar.base_from_lidar, lidar, at_s, self._rng
         )
+        kept = thinned(points, self._kind, self.seed)
+        if not kept.all():
+            points, offset, met = points[kept], offset[kept], met[kept]
         scan = LidarScan(stamp_ns, "lidar", lidar.name, points, lidar.base_from_lidar, offset)
         sample = SceneSample(
             tuple(frames), scan, (), tuple(ids), map_from_base, self.seed,

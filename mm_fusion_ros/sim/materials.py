@@ -48,6 +48,7 @@ _LOOK: dict[Material, tuple[float, float, float, float]] = {
     Material.LAMP: (20.0, 0.02, 0.0, 0.8),
     Material.CABINET: (40.0, 0.10, 0.05, 0.1),
     Material.STONE: (50.0, 0.45, 0.30, 0.0),
+    Material.CHEQUERED: (40.0, 0.08, 0.04, 0.1),
 }
 LOOK = np.array([_LOOK[material] for material in Material], np.float32)
 
@@ -249,6 +250,12 @@ def _cabinet(albedo: Array, hits: Hits) -> Array:
     return _scaled(albedo, 1 - 0.55 * np.maximum(vent * _fade(hits, 0.06), door))
 
 
+def _chequered(albedo: Array, hits: Hits) -> Array:
+    edge = 0.15 + 0.35 * hits.phase
+    odd = (np.floor(hits.place / edge).sum(axis=0) % 2.0).astype(np.float32)
+    return _mix(albedo, hits.accent, odd * _fade(hits, 0.3))
+
+
 _PATTERNS: dict[Material, Callable[[Array, Hits], Array]] = {
     Material.PAVING: _paving,
     Material.BRICK: _brick,
@@ -262,6 +269,7 @@ _PATTERNS: dict[Material, Callable[[Array, Hits], Array]] = {
     Material.BALL: _ball,
     Material.POSTER: _poster,
     Material.CABINET: _cabinet,
+    Material.CHEQUERED: _chequered,
 }
 
 

@@ -50,6 +50,7 @@ class Material(IntEnum):
     LAMP = 22
     CABINET = 23
     STONE = 24
+    CHEQUERED = 25  # for `unfamiliar` alone
 
 
 @dataclass(frozen=True, eq=False)

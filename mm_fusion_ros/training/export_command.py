@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/model"), help="model folder")
     parser.add_argument("--validation", type=int, default=300, help="scenes to calibrate on")
     parser.add_argument("--cache", type=Path, default=Path("runs/scenes"), help="training scenes")
-    parser.add_argument("--familiar", type=int, default=400, help="of those, what is familiar")
+    parser.add_argument("--familiar", type=int, default=800, help="of those, what is familiar")
     parser.add_argument("--version", default="0.1.0", help="version of these weights")
     parser.add_argument(
         "--late", action="store_true",

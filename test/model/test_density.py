@@ -2,65 +2,80 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
 from mm_fusion_ros.config import ReliabilityConfig, SourceConfig
 from mm_fusion_ros.model.density import Density
-from mm_fusion_ros.model.export import CAMERA_POOL, Densities, content
+from mm_fusion_ros.model.export import Densities, content
 from mm_fusion_ros.outputs import Reason
-from mm_fusion_ros.perception.features import Familiar, mean_distance
+from mm_fusion_ros.perception.features import Familiar
 from mm_fusion_ros.perception.grid import FEATURE_CELLS, LIDAR_CHANNELS, RASTER
 from mm_fusion_ros.reliability.monitors import SourceMonitor
 
 
-def features(count: int, shift: float = 0.0) -> torch.Tensor:
-    """Two directions that vary together, and a third that hardly varies."""
+def samples(count: int, shift: float = 0.0, spread: float = 1.0) -> torch.Tensor:
+    """(count, 2, 8, 8): two channels whose means vary together from sample to sample."""
     torch.manual_seed(0)
-    x = torch.randn(count, 1)
-    y = torch.randn(count, 1)
-    return torch.cat([3.0 * x, 3.0 * x + 0.5 * y, 0.3 * torch.randn(count, 1) + shift], dim=1)
+    level = torch.randn(count, 1)
+    means = torch.cat([3.0 * level, 3.0 * level + 0.3 * torch.randn(count, 1) + shift], dim=1)
+    return means[:, :, None, None] + spread * torch.randn(count, 2, 8, 8)
 
 
-def distance(density: Density, rows: torch.Tensor) -> torch.Tensor:
-    return density(rows.T.reshape(1, 3, len(rows), 1))[0, 0, :, 0]
+EVERYWHERE = torch.ones(1, 1, 8, 8)
 
 
-def test_what_it_was_fitted_on_is_nearer_than_what_it_never_saw() -> None:
-    density = Density(3, pool=1)
-    density.fit(features(5000))
+@pytest.fixture(scope="module")
+def density() -> Density:
+    fitted = Density(2)
+    fitted.fit(fitted.told(samples(2000), EVERYWHERE))
+    return fitted
+
+
+def test_what_it_was_fitted_on_is_nearer_than_what_it_never_saw(density: Density) -> None:
     # About 1, less what the directions that hardly vary are given on top.
-    assert 0.5 < float(distance(density, features(5000)).mean()) < 1.0
-    # As far out as the first direction often is, in one that never is.
-    assert float(distance(density, features(100, shift=3.0)).mean()) > 8.0
-    across = torch.tensor([[3.0, -3.0, 0.0]])
-    along = torch.tensor([[3.0, 3.0, 0.0]])
-    assert distance(density, across) > 5.0 * distance(density, along)
+    usual = density(samples(500), EVERYWHERE)
+    assert usual.shape == (500,) and 0.3 < float(usual.mean()) < 1.0
+    # A mean as often seen, but not beside that of the other channel.
+    assert float(density(samples(100, shift=3.0), EVERYWHERE).mean()) > 5.0 * float(usual.mean())
+    # As often seen in the mean, but never so even.
+    assert float(density(samples(100, spread=0.1), EVERYWHERE).mean()) > 1.5 * float(usual.mean())
+
+
+def test_only_places_that_count_are_judged(density: Density) -> None:
+    given = samples(1)
+    weight = torch.zeros(1, 1, 8, 8)
+    weight[:, :, :, :4] = 1.0
+    other = given.clone()
+    other[:, :, :, 4:] = 100.0
+    assert torch.allclose(density(given, weight), density(other, weight), atol=1e-4)
+    assert density.told(given, weight)[0, :2].tolist() == pytest.approx(
+        given[0, :, :, :4].mean(dim=(1, 2)).tolist(), abs=1e-4
+    )
+    # Nothing at all is a mean of 0, and no division by it.
+    assert torch.isfinite(density(given, torch.zeros(1, 1, 8, 8))).all()
 
 
 def test_before_it_was_fitted_nothing_is_unfamiliar() -> None:
     untrained = Densities.untrained()
-    said = untrained.camera(torch.randn(1, 24, 72, 96))
-    assert said.shape == (1, 1, 72 // CAMERA_POOL, 96 // CAMERA_POOL) and not said.any()
+    said = untrained.camera(torch.randn(1, 24, 72, 96), torch.ones(1, 1, 72, 96))
+    assert said.shape == (1,) and not said.any()
     with pytest.raises(ValueError, match="cannot tell"):
-        untrained.camera.fit(torch.randn(20, 24))
+        untrained.camera.fit(torch.randn(40, 48))
 
 
-def test_only_places_with_points_are_judged() -> None:
+def test_content_is_where_points_lie() -> None:
     raster = torch.zeros(1, LIDAR_CHANNELS, RASTER, RASTER)
     raster[0, -1, 17, 200] = 0.2
     where = content(raster)
-    assert where.shape == (1, 1, FEATURE_CELLS // 2, FEATURE_CELLS // 2)
-    assert torch.nonzero(where[0, 0]).tolist() == [[2, 25]]
-    assert mean_distance(np.array([0.0, 2.0, 4.0], np.float32)) == 3.0
-    assert mean_distance(np.zeros(3, np.float32)) == 0.0
+    assert where.shape == (1, 1, FEATURE_CELLS, FEATURE_CELLS)
+    assert torch.nonzero(where[0, 0]).tolist() == [[4, 50]]
 
 
 def test_the_measure_is_zero_as_usual_and_one_where_one_in_a_hundred_is() -> None:
     familiar = Familiar(usual=1.0, high=1.5)
     for value, expected in ((0.5, 0.0), (1.0, 0.0), (1.5, 1.0), (2.5, 3.0)):
-        assert familiar.epistemic(np.full(4, value, np.float32)) == pytest.approx(expected)
+        assert familiar.epistemic(value) == pytest.approx(expected)
 
 
 def test_an_unfamiliar_sample_is_believed_less_and_says_why() -> None:

@@ -73,9 +73,11 @@ def test_the_graphs_agree_with_the_network_for_two_cameras_and_a_lidar(
         trust = trust_map(trust_camera, torch.tensor([0.7]))
         output, share = net.fuse(grid, lidar, trust)
 
-    graphs = detector._graphs
+    graphs, whole = detector._graphs, np.ones((1, 1, *rays[0].shape[1:]), np.float32)
     encoded = [
-        graphs["camera_encoder"].infer({"image": image[None], "rays": looks[None]})["features"]
+        graphs["camera_encoder"].infer(
+            {"image": image[None], "rays": looks[None], "picture": whole}
+        )["features"]
         for image, looks in zip(images, rays, strict=True)
     ]
     assert np.concatenate(encoded) == pytest.approx(features.numpy(), abs=2e-4)
