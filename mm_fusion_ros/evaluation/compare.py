@@ -153,7 +153,7 @@ def fusion_ms(folders: Sequence[ModelFolder]) -> dict[str, float]:
     rng = np.random.default_rng(0)
     feeds = {
         name: {
-            key: rng.random((1, int(spec.shape[1] or 1), ROWS, COLUMNS), dtype=np.float32)
+            key: rng.random(_example(spec.shape), dtype=np.float32)
             for key, spec in graph.inputs.items()
         }
         for name, graph in graphs.items()
@@ -168,6 +168,18 @@ def fusion_ms(folders: Sequence[ModelFolder]) -> dict[str, float]:
         graph.deactivate()
     result = {folder.manifest.name.split()[-1]: float("nan") for folder in folders}
     return result | {name: float(np.median(each)) / 1e6 for name, each in taken.items()}
+
+
+def _example(shape: Sequence[int | str]) -> tuple[int, ...]:
+    """Lengths of the axes; those that may have any get those of the rectangle.
+
+    Painted points come as a whole.
+    """
+    given = (1, 1, ROWS, COLUMNS)
+    return tuple(
+        length if isinstance(length, int) else any_length
+        for length, any_length in zip(shape, given, strict=True)
+    )
 
 
 def verdicts(result: Comparison, protocol: Protocol) -> list[str]:
