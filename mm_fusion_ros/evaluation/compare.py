@@ -170,7 +170,7 @@ def fusion_ms(folders: Sequence[ModelFolder]) -> dict[str, float]:
     return result | {name: float(np.median(each)) / 1e6 for name, each in taken.items()}
 
 
-def _example(shape: Sequence[int | str]) -> tuple[int, ...]:
+def _example(shape: Sequence[int | str | None]) -> tuple[int, ...]:
     """Lengths of the axes; those that may have any get those of the rectangle.
 
     Painted points come as a whole.
