@@ -1,4 +1,4 @@
-"""`mm-fusion eval`: the exam's clean table, as text, JSON and a page."""
+"""`mm-fusion eval`: the exam, part by part or as a whole, as text, JSON and pages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mm_fusion_ros.config import ConfigError
-from mm_fusion_ros.evaluation import compare, reactions, unfamiliar
+from mm_fusion_ros.evaluation import compare, reactions, unfamiliar, verdicts
 from mm_fusion_ros.evaluation.exam import fingerprint_of, run_clean
 from mm_fusion_ros.evaluation.faulted import SCENES, faulted_fingerprint, run_faulted
 from mm_fusion_ros.evaluation.machine import described, machine
@@ -29,6 +29,11 @@ from mm_fusion_ros.inference.backend import BackendError
 from mm_fusion_ros.inference.model_folder import ModelError, ModelFolder
 
 RESULTS, PAGE = "results.json", "report.html"
+WHOLE = {
+    "clean": "", "under faults": "faults", "reactions": "reactions", "unfamiliar": "unfamiliar",
+    "red cube": "red_cube",
+}  # fmt: skip
+"""Parts of the whole exam in their order, and the option of each."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +60,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--compare", nargs="+", default=None, metavar="MODEL",
         help="strategies side by side, clean and under some faults: model folders, the first is "
         "what the others are held against",
+    )  # fmt: skip
+    parser.add_argument(
+        "--whole", action="store_true",
+        help="all parts but the comparison, one after the other, and a first page with every bar",
     )  # fmt: skip
     parser.add_argument(
         "--unfamiliar", action="store_true",
@@ -86,9 +95,11 @@ def run(args: argparse.Namespace) -> int:
 
 def evaluate(args: argparse.Namespace) -> int:
     """`run`, with errors raised."""
-    if args.red_cube:
-        return evaluate_red_cube(args)
     protocol = load_protocol(args.protocol)
+    if args.whole:
+        return evaluate_whole(args, protocol)
+    if args.red_cube:
+        return evaluate_red_cube(args, protocol)
     if args.reactions:
         return evaluate_reactions(args, protocol)
     if args.unfamiliar:
@@ -116,6 +127,7 @@ def evaluate(args: argparse.Namespace) -> int:
         **facts,
         "manifest": {"files": dict(manifest.files), "provenance": dict(manifest.provenance)},
         **plain_score(result, protocol),
+        verdicts.KEY: verdicts.plain_verdicts(verdicts.of_clean(result, protocol)),
     }
     (out / RESULTS).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
     pictures = examples(worst(records, protocol, args.pictures), protocol)
@@ -141,6 +153,7 @@ def evaluate_faults(args: argparse.Namespace, protocol: Protocol, count: int) ->
     print(robustness_text(result, protocol, f"{title}, {count} scenes of split {args.split}"))
     print(f"machine: {facts['machine']}")
     content = {**facts, "files": dict(folder.manifest.files), **plain_robustness(result, protocol)}
+    content[verdicts.KEY] = verdicts.plain_verdicts(verdicts.of_robustness(result, protocol))
     (out / RESULTS).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
     (out / PAGE).write_text(robustness_page(result, protocol, title=title, facts=facts), "utf-8")
     print(f"written: {out / RESULTS}, {out / PAGE}")
@@ -165,6 +178,7 @@ def evaluate_reactions(args: argparse.Namespace, protocol: Protocol) -> int:
     print(reactions.text(result, protocol, f"{title}, {count} sequences of split {args.split}"))
     print(f"machine: {facts['machine']}")
     content = {**facts, "files": dict(manifest.files), **plain_reactions(result)}
+    content[verdicts.KEY] = verdicts.plain_verdicts(verdicts.of_reactions(result, protocol))
     (out / RESULTS).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
     (out / PAGE).write_text(reactions_page(result, protocol, title=title, facts=facts), "utf-8")
     print(f"written: {out / RESULTS}, {out / PAGE}")
@@ -187,6 +201,7 @@ def evaluate_unfamiliar(args: argparse.Namespace, protocol: Protocol) -> int:
     print(unfamiliar.text(result, protocol, f"{title}, {count} scenes of split {args.split}"))
     print(f"machine: {facts['machine']}")
     content = {**facts, **unfamiliar.plain_unfamiliar(result, protocol)}
+    content[verdicts.KEY] = verdicts.plain_verdicts(verdicts.of_unfamiliar(result, protocol))
     (out / RESULTS).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
     print(f"written: {out / RESULTS}")
     return 0
@@ -214,7 +229,7 @@ def evaluate_compare(args: argparse.Namespace, protocol: Protocol) -> int:
     return 0
 
 
-def evaluate_red_cube(args: argparse.Namespace) -> int:
+def evaluate_red_cube(args: argparse.Namespace, protocol: Protocol) -> int:
     """The conjunction test; half an hour on one core, a third of it when quick."""
     from mm_fusion_ros.training import red_cube  # torch stays out of an exam of shipped weights
 
@@ -224,8 +239,43 @@ def evaluate_red_cube(args: argparse.Namespace) -> int:
     out = args.out or Path("runs") / "eval" / "red_cube"
     out.mkdir(parents=True, exist_ok=True)
     content = {"seeds": list(seeds), "machine": described(machine()), "accuracy": results}
+    content[verdicts.KEY] = verdicts.plain_verdicts(verdicts.of_red_cube(results, protocol))
     (out / RESULTS).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
     print(f"written: {out / RESULTS}")
+    return 0
+
+
+def evaluate_whole(args: argparse.Namespace, protocol: Protocol) -> int:
+    """All parts of the exam and a first page with every bar, with errors raised."""
+    folder = ModelFolder.open(args.model)
+    digest = digest_of(faulted_fingerprint(folder, protocol))
+    out = args.out or Path("runs") / "eval" / f"{protocol.name}-whole-{args.split}-{digest}"
+    found: dict[str, list[verdicts.Verdict]] = {}
+    pages: dict[str, str] = {}
+    for name, flag in WHOLE.items():
+        place = out / name.replace(" ", "_")
+        costs = out / "under_faults" / RESULTS if flag == "reactions" else None
+        chosen = {**vars(args), "whole": False, "out": place, "costs": costs}
+        code = evaluate(argparse.Namespace(**(chosen | ({flag: True} if flag else {}))))
+        if code:
+            return code
+        content = json.loads((place / RESULTS).read_text("utf-8"))
+        found[name] = [verdicts.Verdict(**each) for each in content[verdicts.KEY]]
+        if (place / PAGE).exists():
+            pages[name] = f"{place.name}/{PAGE}"
+        print()
+    facts = {
+        "protocol": f"{protocol.name} (sha256 {protocol.digest[:12]})",
+        "model": f"{folder.manifest.name} {folder.manifest.version}",
+        "machine": described(machine()),
+    }
+    everything = [each for part in found.values() for each in part]
+    print(verdicts.text(everything))
+    title = f"{protocol.name}: {folder.manifest.name} {folder.manifest.version}"
+    (out / PAGE).write_text(verdicts.overview(found, pages, facts, title), "utf-8")
+    content = {**facts, verdicts.KEY: verdicts.plain_verdicts(everything)}
+    (out / RESULTS).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
+    print(f"written: {out / RESULTS}, {out / PAGE}")
     return 0
 
 

@@ -187,6 +187,36 @@ class CompareRule:
 
 
 @dataclass(frozen=True)
+class CleanRule:
+    """Bars of the clean part beside the gains; see the protocol's file.
+
+    Attributes:
+        ece: most calibration error.
+        coverage: least and most of the 90 % ellipses that hold the centre.
+        follows: least rank correlation of errors on sigmas.
+    """
+
+    ece: float = 0.03
+    coverage: tuple[float, float] = (0.87, 0.93)
+    follows: float = 0.9
+
+
+@dataclass(frozen=True)
+class RedCubeRule:
+    """Bars of the conjunction test; see the protocol's file.
+
+    Attributes:
+        least: accuracy of what models interaction.
+        chance: most accuracy of what does not.
+        without: names of those.
+    """
+
+    least: float = 0.95
+    chance: float = 0.55
+    without: tuple[str, ...] = ("camera alone", "lidar alone", "late (sum of logits)")
+
+
+@dataclass(frozen=True)
 class UnfamiliarRule:
     """Whether what was never trained on is noticed; see the protocol's file.
 
@@ -254,6 +284,8 @@ class Protocol:
     reactions: ReactionRule = ReactionRule()
     compare: CompareRule = CompareRule()
     unfamiliar: UnfamiliarRule = UnfamiliarRule()
+    clean: CleanRule = CleanRule()
+    red_cube: RedCubeRule = RedCubeRule()
 
     def chosen_seeds(self, split: str, count: int) -> range:
         """The first seeds of a split.
@@ -313,6 +345,8 @@ def parse(content: Mapping[str, Any], digest: str) -> Protocol:
         reactions=ReactionRule(**rest.pop("reactions", {})),
         compare=_compare(rest.pop("compare", {})),
         unfamiliar=UnfamiliarRule(**rest.pop("unfamiliar", {})),
+        clean=CleanRule(**_tupled(rest.pop("clean", {}))),
+        red_cube=RedCubeRule(**_tupled(rest.pop("red_cube", {}))),
         **rest,
     )
     named = [figure.region for figure in protocol.figures.values()]
@@ -326,6 +360,11 @@ def parse(content: Mapping[str, Any], digest: str) -> Protocol:
     if unknown := sorted(set(used) - protocol.figures.keys()):
         raise ValueError(f"figures {unknown} are used and not defined")
     return protocol
+
+
+def _tupled(content: Mapping[str, Any]) -> dict[str, Any]:
+    """With tuples for lists."""
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in content.items()}
 
 
 def _compare(content: Mapping[str, Any]) -> CompareRule:
