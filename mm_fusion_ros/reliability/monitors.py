@@ -6,6 +6,7 @@ A figure that was not given says nothing; one that is not a number says the wors
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -153,6 +154,11 @@ def part(value: float, usual: float) -> float:
     return value / usual if usual > 0.0 else 1.0
 
 
+def root_part(value: float, usual: float) -> float:
+    """The root of the part of what is usual: what still comes of few points is true."""
+    return math.sqrt(max(part(value, usual), 0.0))
+
+
 def excess(value: float, usual: float) -> float:
     """Over what is usual."""
     return value - usual
@@ -176,7 +182,7 @@ USUAL: dict[Modality, dict[str, Usual]] = {
         "blue": Usual(Reason.OUT_OF_DISTRIBUTION, change, 1.2, 0.1),
     },
     Modality.LIDAR: {
-        "points": Usual(Reason.SPARSE, part, 0.0, 0.5, reaches=True),
+        "points": Usual(Reason.SPARSE, root_part, 0.0, 0.7, reaches=True),
         "coverage": Usual(Reason.SPARSE, part, 0.0, 0.8, reaches=True),
         # Drops, dust, and echoes of what is not there.
         "stray_fraction": Usual(Reason.NOISY, excess, 0.2, 0.002),
