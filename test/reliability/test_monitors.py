@@ -227,7 +227,7 @@ def test_a_lidar_that_loses_most_of_its_usual_points_is_sparse_at_once() -> None
     monitor, now = watched(LIDAR, GOOD_SCAN, samples=30)
     monitor.observe(now + 100 * MS, {**GOOD_SCAN, "points": 6_000.0}, True)
     trust, reason = monitor.judge(now + 100 * MS)
-    # A fifth of what is usual, where half would do: 0.2 / 0.5. The usual has followed a little.
+    # The root of a fifth, where 0.7 would do. The usual has followed a little.
     assert trust == pytest.approx(math.sqrt(0.2) / 0.7, abs=0.01)
     assert reason is Reason.SPARSE
 
