@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -63,7 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--whole", action="store_true",
-        help="all parts but the comparison, one after the other, and a first page with every bar",
+        help="all parts but the comparison, one after the other, and a first page with their bars; "
+        "needs torch",
     )  # fmt: skip
     parser.add_argument(
         "--unfamiliar", action="store_true",
@@ -250,12 +252,15 @@ def evaluate_whole(args: argparse.Namespace, protocol: Protocol) -> int:
     folder = ModelFolder.open(args.model)
     digest = digest_of(faulted_fingerprint(folder, protocol))
     out = args.out or Path("runs") / "eval" / f"{protocol.name}-whole-{args.split}-{digest}"
+    # Not after hours: the last part trains small networks.
+    importlib.import_module("mm_fusion_ros.training.red_cube")
+    alone = dict.fromkeys(filter(None, WHOLE.values()), False) | {"whole": False, "compare": None}
     found: dict[str, list[verdicts.Verdict]] = {}
     pages: dict[str, str] = {}
     for name, flag in WHOLE.items():
         place = out / name.replace(" ", "_")
         costs = out / "under_faults" / RESULTS if flag == "reactions" else None
-        chosen = {**vars(args), "whole": False, "out": place, "costs": costs}
+        chosen = {**vars(args), **alone, "out": place, "costs": costs}
         code = evaluate(argparse.Namespace(**(chosen | ({flag: True} if flag else {}))))
         if code:
             return code

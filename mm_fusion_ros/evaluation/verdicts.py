@@ -1,4 +1,4 @@
-"""Every bar of the exam in one list: its figure, what is asked, and whether it is reached."""
+"""The exam's bars in one list: the figure, what is asked, and whether it is reached."""
 
 from __future__ import annotations
 

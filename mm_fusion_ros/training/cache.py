@@ -202,8 +202,9 @@ def _make(job: tuple[Path, int]) -> None:
 
 
 def first_free(folder: Path) -> int:
-    """The lowest seed of which a folder holds no scene."""
-    return next(seed for seed in TRAIN_SEEDS if not path_of(folder, seed).exists())
+    """One above the highest training seed of which a folder holds a scene; 0 without any."""
+    seeds = [int(path.stem) for path in folder.glob("*/*.npz") if path.stem.isdigit()]
+    return max((seed for seed in seeds if seed in TRAIN_SEEDS), default=-1) + 1
 
 
 def fill(folder: Path, seeds: Iterable[int], processes: int) -> int:

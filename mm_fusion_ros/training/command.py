@@ -6,6 +6,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from mm_fusion_ros.config import ConfigError
 from mm_fusion_ros.model.fusion_net import STRATEGIES
 from mm_fusion_ros.training import cache, pretraining
 from mm_fusion_ros.training.processes import Processes
@@ -37,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--contrast-gain", nargs="+", choices=pretraining.LEARNS, default=[], metavar="SENSOR",
         help="instead: measure on validation scenes what pretraining by contrast gains for these "
-        f"specialists at 1, 10 and 100 %% of the labels; steps by default {pretraining.Budget()}",
+        "specialists at 1, 10 and 100 %% of the labels, by --validation scenes; steps by default "
+        f"{pretraining.Budget().steps(*STAGES)}",
     )  # fmt: skip
     parser.add_argument(
         "--labels", type=float, default=default.labels, metavar="SHARE",
@@ -71,6 +73,27 @@ def steps_of(text: str, default: dict[str, int]) -> dict[str, int]:
     return steps
 
 
+def measure_contrast(
+    args: argparse.Namespace, config: TrainConfig, device: str, processes: Processes
+) -> int:
+    """What pretraining by contrast gains; returns the exit code.
+
+    Raises:
+        ValueError: steps of a stage that is not part of it.
+    """
+    if processes.count > 1:
+        processes.leave()
+        raise ConfigError("--contrast-gain runs in one process")
+    known = pretraining.Budget().steps(*STAGES)
+    chosen = steps_of(args.steps, known)
+    if unknown := sorted(chosen.keys() - known.keys()):
+        raise ConfigError(f"--steps {', '.join(unknown)}: --contrast-gain has {', '.join(known)}")
+    budget = pretraining.Budget(**chosen, validation=args.validation)
+    results = pretraining.run(args.cache, args.out, args.contrast_gain, budget, config, device)
+    print(pretraining.table(results))
+    return 0
+
+
 def run(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
     import torch
@@ -94,13 +117,10 @@ def run(args: argparse.Namespace) -> int:
         print(f"{made} scenes generated, {len(seeds) - made} were there")
     processes.wait()
     if args.only_generate:
+        processes.leave()
         return 0
     if args.contrast_gain:
-        chosen = steps_of(args.steps, pretraining.Budget().steps(*STAGES))
-        budget = pretraining.Budget(**chosen, validation=args.validation)
-        results = pretraining.run(args.cache, args.out, args.contrast_gain, budget, config)
-        print(pretraining.table(results))
-        return 0
+        return measure_contrast(args, config, processes.device(device), processes)
     trainer = Trainer(config, args.cache, args.out, processes.device(device), processes)
     if args.start and processes.shared(not trainer.checkpoint.exists()):
         parts = trainer.start_from(args.start)

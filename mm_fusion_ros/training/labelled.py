@@ -6,15 +6,16 @@ answers, so that those can be corrected by hand and `mm-fusion sim --labels` sho
     {"stamp_ns": 17..., "objects": [{"class": "car", "colour": "red",
      "centre": [x, y, z], "size": [length, width, height], "yaw": 0.1}, ...]}
 
-Boxes are in base_link at that stamp [m, rad]. A colour may be "unknown" or left out; other fields
-are not read. Every object of the known classes within the grid must be labelled: what is not, is
-taught to be nothing.
+(wrapped here). Boxes are in base_link at that stamp [m, rad]. A colour may be "unknown" or left out;
+other fields are not read. Every object of the known classes within the grid must be labelled: what
+is not, is taught to be nothing.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -76,14 +77,17 @@ class Labelled:
 
 @dataclass
 class Tally:
-    """What became of the labels: how many gave a scene, and why others gave none."""
+    """What became of the labels: how many gave a scene, and why others gave none.
+
+    Attributes:
+        made: scenes.
+        skipped: why a label gave none, to how many.
+        refused: source and reason to how many of its messages could not be used.
+    """
 
     made: int = 0
-    skipped: dict[str, int] = field(default_factory=dict)
-
-    def skip(self, why: str) -> None:
-        """Counts one that gave none."""
-        self.skipped[why] = self.skipped.get(why, 0) + 1
+    skipped: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
 
 
 def read_labels(path: Path) -> list[Labelled]:
@@ -164,6 +168,7 @@ def scenes(
     for event in bag.events(config):
         sample = event.sample
         if sample is None:
+            tally.refused[f"{event.source}, {event.reason}"] += 1
             continue
         if isinstance(sample, OdometrySample):
             twist = sample.twist
@@ -204,10 +209,10 @@ def _made(
     waiting: _Waiting, lidar: LidarIntake, camera: CameraIntake, tally: Tally
 ) -> Iterator[Scene]:
     if waiting.scan is None:
-        tally.skip(f"no sweep within {TOLERANCE_NS // 1_000_000} ms of its stamp")
+        tally.skipped[f"no sweep within {TOLERANCE_NS // 1_000_000} ms of its stamp"] += 1
         return
     if not waiting.frames:
-        tally.skip(f"no image within {TOLERANCE_NS // 1_000_000} ms of its stamp")
+        tally.skipped[f"no image within {TOLERANCE_NS // 1_000_000} ms of its stamp"] += 1
         return
     scan, twist = waiting.scan
     try:
@@ -216,7 +221,7 @@ def _made(
             camera.accept(filling(waiting.frames[name]))[0] for name in sorted(waiting.frames)
         ]
     except Rejected as rejection:
-        tally.skip(rejection.reason)
+        tally.skipped[rejection.reason] += 1
         return
     tally.made += 1
     yield scene_of(images, prepared, scan.base_from_lidar, waiting.labels)

@@ -117,7 +117,7 @@ def _truths(scene: cache.Scene, who: str) -> Truths:
 
 def run(
     folder: Path, out: Path, who: Sequence[str] = ("lidar", "camera"),
-    budget: Budget | None = None, base: TrainConfig | None = None,
+    budget: Budget | None = None, base: TrainConfig | None = None, device: str = "cpu",
 ) -> dict[str, dict[str, float]]:  # fmt: skip
     """The whole experiment; what is there already is not done again.
 
@@ -127,13 +127,14 @@ def run(
         who: sensors.
         budget: steps and scenes.
         base: seed, scenes, batch and workers of the runs.
+        device: that they are trained on.
 
     Returns:
         by "sensor, share of labels, start" what `specialist_precision` gives.
     """
     budget, base = budget or Budget(), base or TrainConfig()
     clean = dict.fromkeys(STAGES, 0.0)
-    first = Trainer(_like(base, budget.steps("contrast"), clean), folder, out / "contrast")
+    first = Trainer(_like(base, budget.steps("contrast"), clean), folder, out / "contrast", device)
     first.resume()
     first.run(["contrast"])
     path = out / RESULTS
@@ -146,7 +147,7 @@ def run(
                 if name in results:
                     continue
                 config = _like(base, budget.steps(*LEARNS[sensor]), clean, share)
-                trainer = Trainer(config, folder, out / name.replace(", ", "_"))
+                trainer = Trainer(config, folder, out / name.replace(", ", "_"), device)
                 if start == "contrast":
                     trainer.start_from(first.checkpoint)
                 trainer.resume()

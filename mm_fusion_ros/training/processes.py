@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -18,6 +19,8 @@ from torch import distributed as dist
 from torch import nn
 
 Value = TypeVar("Value")
+PATIENCE = timedelta(days=1)
+"""While one generates scenes or looks something up for all, the others wait."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,12 @@ class Processes:
         count = int(os.environ.get("WORLD_SIZE", "1"))
         if count == 1:
             return cls()
-        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-        return cls(dist.get_rank(), count, int(os.environ.get("LOCAL_RANK", "0")))
+        local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+        gpu = device.startswith("cuda")
+        if gpu:
+            torch.cuda.set_device(local_rank)
+        dist.init_process_group("nccl" if gpu else "gloo", timeout=PATIENCE)
+        return cls(dist.get_rank(), count, local_rank)
 
     @property
     def leads(self) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mm_fusion_ros.config import FusionConfig
 from mm_fusion_ros.replay.bag import BagError, BagSource
+from mm_fusion_ros.replay.command import topic_option
 from mm_fusion_ros.training import cache
 from mm_fusion_ros.training.labelled import Tally, read_labels, scenes
 
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the scenes go, after those that it holds",
     )  # fmt: skip
     parser.add_argument(
-        "--topic", action="append", default=[], metavar="NAME=TOPIC",
+        "--topic", action="append", default=[], type=topic_option, metavar="NAME=TOPIC",
         help="names a source's topic instead of finding it by type; may be given again",
     )  # fmt: skip
     parser.add_argument("--base-frame", default="base_link", help="the robot's frame")
@@ -33,11 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
-    named = dict(part.partition("=")[::2] for part in args.topic)
     labels = read_labels(args.labels)
     seed, tally = cache.first_free(args.cache), Tally()
     try:
-        with BagSource(args.bag, named, args.base_frame) as bag:
+        with BagSource(args.bag, dict(args.topic), args.base_frame) as bag:
             for remark in bag.remarks:
                 print(remark)
             config = bag.config(FusionConfig())
@@ -48,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
         return 2
     for why, count in sorted(tally.skipped.items()):
         print(f"{count} left out: {why}")
+    for why, count in sorted(tally.refused.items()):
+        print(f"{count} messages could not be used: {why}")
     total = seed + tally.made
     print(f"{tally.made} scenes of {len(labels)} labels; {args.cache} holds {total}")
     if not tally.made:

@@ -194,7 +194,7 @@ def stage_loss(
         shares = torch.tensor(net.fusion.subset_shares)
         subset = torch.multinomial(shares, len(lidar), replacement=True, generator=draw)
     by_name = {name: subset == index for index, name in enumerate(SUBSETS)}
-    has_camera, has_lidar = (~by_name[other] for other in ("lidar", "camera"))
+    has_camera, has_lidar = (~by_name[other].to(lidar.device) for other in ("lidar", "camera"))
     trust = trust_map(trust_camera * has_camera.view(-1, 1, 1, 1), batch.trust_lidar * has_lidar)
     points = None
     if net.fusion.reads_points:
@@ -267,8 +267,6 @@ class Trainer:
         whole = sorted(p for p in parts if all(n in fits for n in own if n.split(".")[0] == p))
         taken = {k: v for k, v in fits.items() if k.split(".")[0] in whole}
         self.net.load_state_dict({**own, **taken})
-        if "fusion" not in whole:
-            self.net.fusion.start_from(self.net.lidar_encoder, self.net.lidar_head)
         self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
         self.start = {"parts": whole, **how}
         return whole
@@ -369,8 +367,18 @@ class Trainer:
             found = mining.load(path)
         return self.processes.shared(found)
 
+    def _begin_fusion(self) -> None:
+        """A fusion that nobody trained yet takes over what it can of the lidar's network."""
+        taken = self.start.get("parts", ())
+        if self.done["fusion"] or (isinstance(taken, list) and "fusion" in taken):
+            return
+        self.net.fusion.start_from(self.net.lidar_encoder, self.net.lidar_head)
+        self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
+
     def _run_stage(self, stage: str) -> None:
         config, steps = self.config, self.config.steps[stage]
+        if stage == "fusion":
+            self._begin_fusion()
         for parameter in self.net.parameters():
             parameter.requires_grad_(False)
         modules = trained_modules(self.net, self.contrast, stage)
@@ -415,7 +423,8 @@ class Trainer:
                         "stage": stage,
                         "step": step + 1,
                         "samples_per_s": round((step + 1 - first) * a_step / elapsed, 2),
-                        **{name: round(value / 50, 4) for name, value in sums.items()},
+                        # After a resume, of as many as there were.
+                        **{n: round(v / min(50, step + 1 - first), 4) for n, v in sums.items()},
                     }
                     line = json.dumps(entry)
                     print(line, flush=True)

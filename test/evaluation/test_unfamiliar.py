@@ -75,6 +75,6 @@ def test_it_runs_and_goes_on_where_it_stopped(
     }  # fmt: skip
     made = unfamiliar.path_of(tmp_path / unfamiliar.SEEDS, first.seed).stat().st_mtime_ns
     records = run(2)
-    assert records[0] == first or records[0].samples == first.samples
+    assert records[0].samples == first.samples
     assert unfamiliar.path_of(tmp_path / unfamiliar.SEEDS, first.seed).stat().st_mtime_ns == made
     assert len(records[1].places["both|thing"]) == len(records[1].places["lidar|thing"]) > 0

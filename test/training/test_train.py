@@ -11,6 +11,7 @@ import pytest
 import torch
 from scenes import made_up
 
+from mm_fusion_ros import cli
 from mm_fusion_ros.evaluation.protocol import load_protocol
 from mm_fusion_ros.outputs import CLASSES, COLOURS
 from mm_fusion_ros.perception.decode import Calibration, Found
@@ -286,3 +287,30 @@ def test_the_ellipse_holds_what_it_says_when_errors_are_not_normal() -> None:
     sigmas = sigmas * np.exp(0.5 * (evidence @ found.variance_slopes))[:, None]
     squared = (errors / sigmas) ** 2 / np.array(found.variance_scale)
     assert (squared[:, :2].sum(axis=1) <= 4.605).mean() == pytest.approx(0.9, abs=0.003)
+
+
+def test_an_untrained_fusion_begins_with_the_lidars_network_as_it_is_trained_by_then(
+    folder: Path, tmp_path: Path
+) -> None:
+    trainer = Trainer(replace(config(lidar=2, fusion=1), strategy="early"), folder, tmp_path)
+    trainer.run(["lidar"])
+    trainer._begin_fusion()
+    own, lidar = trainer.net.fusion.state_dict(), trainer.net.lidar_encoder.state_dict()
+    for name, value in lidar.items():
+        assert torch.equal(own[f"encoder.{name}"], value)
+        assert torch.equal(trainer.average[f"fusion.encoder.{name}"], value)
+    # Once it has begun, what it has learned stays.
+    trainer.done["fusion"] = 1
+    trainer.net.fusion.load_state_dict({k: v + 1.0 for k, v in own.items()})
+    trainer._begin_fusion()
+    for name, value in lidar.items():
+        assert torch.equal(own[f"encoder.{name}"], value + 1.0)
+
+
+def test_what_contrast_gains_refuses_stages_that_it_has_not(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", "--cache", str(folder), "--out", str(tmp_path), "--scenes", "4"]
+    arguments += ["--validation", "0", "--contrast-gain", "lidar", "--steps", "fusion=3"]
+    assert cli.main(arguments) == 2
+    assert "--contrast-gain has" in capsys.readouterr().err
