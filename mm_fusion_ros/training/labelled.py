@@ -6,9 +6,9 @@ answers, so that those can be corrected by hand and `mm-fusion sim --labels` sho
     {"stamp_ns": 17..., "objects": [{"class": "car", "colour": "red",
      "centre": [x, y, z], "size": [length, width, height], "yaw": 0.1}, ...]}
 
-(wrapped here). Boxes are in base_link at that stamp [m, rad]. A colour may be "unknown" or left out;
-other fields are not read. Every object of the known classes within the grid must be labelled: what
-is not, is taught to be nothing.
+(wrapped here). Boxes are in base_link at that stamp [m, rad]. A colour may be "unknown" or left
+out; other fields are not read. Every object of the known classes within the grid must be labelled:
+what is not, is taught to be nothing.
 """
 
 from __future__ import annotations
