@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -35,6 +36,19 @@ class FaultedRecord:
 def path_of(folder: Path, seed: int) -> Path:
     """Where the record of a seed is kept."""
     return folder / f"{seed:06d}.npz"
+
+
+def json_path(folder: Path, seed: int) -> Path:
+    """Where a record of plain values of a seed is kept."""
+    return folder / f"{seed:06d}.json"
+
+
+def write_json(content: Mapping[str, Any], path: Path) -> None:
+    """Writes a record of plain values; a file is either whole or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content), encoding="utf-8")
+    partial.replace(path)
 
 
 def write(record: FaultedRecord, folder: Path) -> None:

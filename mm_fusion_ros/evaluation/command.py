@@ -131,12 +131,9 @@ def evaluate(args: argparse.Namespace) -> int:
         **plain_score(result, protocol),
         verdicts.KEY: verdicts.plain_verdicts(verdicts.of_clean(result, protocol)),
     }
-    (out / RESULTS).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
     pictures = examples(worst(records, protocol, args.pictures), protocol)
     html = page(result, protocol, title=title, facts=facts, pictures=pictures)
-    (out / PAGE).write_text(html, "utf-8")
-    print(f"written: {out / RESULTS}, {out / PAGE}")
-    return 0
+    return written(out, content, html)
 
 
 def evaluate_faults(args: argparse.Namespace, protocol: Protocol, count: int) -> int:
@@ -156,10 +153,7 @@ def evaluate_faults(args: argparse.Namespace, protocol: Protocol, count: int) ->
     print(f"machine: {facts['machine']}")
     content = {**facts, "files": dict(folder.manifest.files), **plain_robustness(result, protocol)}
     content[verdicts.KEY] = verdicts.plain_verdicts(verdicts.of_robustness(result, protocol))
-    (out / RESULTS).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
-    (out / PAGE).write_text(robustness_page(result, protocol, title=title, facts=facts), "utf-8")
-    print(f"written: {out / RESULTS}, {out / PAGE}")
-    return 0
+    return written(out, content, robustness_page(result, protocol, title=title, facts=facts))
 
 
 def evaluate_reactions(args: argparse.Namespace, protocol: Protocol) -> int:
@@ -181,10 +175,7 @@ def evaluate_reactions(args: argparse.Namespace, protocol: Protocol) -> int:
     print(f"machine: {facts['machine']}")
     content = {**facts, "files": dict(manifest.files), **plain_reactions(result)}
     content[verdicts.KEY] = verdicts.plain_verdicts(verdicts.of_reactions(result, protocol))
-    (out / RESULTS).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
-    (out / PAGE).write_text(reactions_page(result, protocol, title=title, facts=facts), "utf-8")
-    print(f"written: {out / RESULTS}, {out / PAGE}")
-    return 0
+    return written(out, content, reactions_page(result, protocol, title=title, facts=facts))
 
 
 def evaluate_unfamiliar(args: argparse.Namespace, protocol: Protocol) -> int:
@@ -204,9 +195,7 @@ def evaluate_unfamiliar(args: argparse.Namespace, protocol: Protocol) -> int:
     print(f"machine: {facts['machine']}")
     content = {**facts, **unfamiliar.plain_unfamiliar(result, protocol)}
     content[verdicts.KEY] = verdicts.plain_verdicts(verdicts.of_unfamiliar(result, protocol))
-    (out / RESULTS).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
-    print(f"written: {out / RESULTS}")
-    return 0
+    return written(out, content)
 
 
 def evaluate_compare(args: argparse.Namespace, protocol: Protocol) -> int:
@@ -224,11 +213,7 @@ def evaluate_compare(args: argparse.Namespace, protocol: Protocol) -> int:
     print(compare.text(result, protocol, f"{title}, {count} scenes of split {args.split}"))
     print(f"machine: {facts['machine']}")
     content = {**facts, **compare.plain_comparison(result)}
-    (out / RESULTS).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
-    html = compare.page(result, protocol, title=title, facts=facts)
-    (out / PAGE).write_text(html, "utf-8")
-    print(f"written: {out / RESULTS}, {out / PAGE}")
-    return 0
+    return written(out, content, compare.page(result, protocol, title=title, facts=facts))
 
 
 def evaluate_red_cube(args: argparse.Namespace, protocol: Protocol) -> int:
@@ -242,9 +227,7 @@ def evaluate_red_cube(args: argparse.Namespace, protocol: Protocol) -> int:
     out.mkdir(parents=True, exist_ok=True)
     content = {"seeds": list(seeds), "machine": described(machine()), "accuracy": results}
     content[verdicts.KEY] = verdicts.plain_verdicts(verdicts.of_red_cube(results, protocol))
-    (out / RESULTS).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
-    print(f"written: {out / RESULTS}")
-    return 0
+    return written(out, content)
 
 
 def evaluate_whole(args: argparse.Namespace, protocol: Protocol) -> int:
@@ -277,10 +260,17 @@ def evaluate_whole(args: argparse.Namespace, protocol: Protocol) -> int:
     everything = [each for part in found.values() for each in part]
     print(verdicts.text(everything))
     title = f"{protocol.name}: {folder.manifest.name} {folder.manifest.version}"
-    (out / PAGE).write_text(verdicts.overview(found, pages, facts, title), "utf-8")
     content = {**facts, verdicts.KEY: verdicts.plain_verdicts(everything)}
-    (out / RESULTS).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
-    print(f"written: {out / RESULTS}, {out / PAGE}")
+    return written(out, content, verdicts.overview(found, pages, facts, title))
+
+
+def written(out: Path, content: dict[str, Any], html: str = "") -> int:
+    """Writes the figures, and the page if there is one, and says where; returns 0."""
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    names = {RESULTS: text} | ({PAGE: html} if html else {})
+    for name, part in names.items():
+        (out / name).write_text(part, "utf-8")
+    print("written: " + ", ".join(str(out / name) for name in names))
     return 0
 
 

@@ -18,6 +18,7 @@ from mm_fusion_ros.samples import Float
 # Chi-square with 2 degrees of freedom holds 90 % of its mass below this.
 ELLIPSE_90 = 4.605
 DECILES = 10
+Offsets = tuple[Float, Float, Index]
 # Heading is asked only of what visibly has one: a barrel has none, a box four.
 HEADED = tuple(CLASSES.index(name) for name in ("car", "truck", "cyclist"))
 
@@ -129,52 +130,28 @@ def calibration_error(confidence: Float, accuracy: Float, mass: Float) -> float:
     return float((np.abs(confidence - accuracy) * mass).sum() / total)
 
 
-def ellipse_coverage(
-    truths: Sequence[Truths],
-    findings: Sequence[Findings],
-    drawn: Index,
-    *,
-    region: Region,
-    min_probability: float,
-    gate: float,
-    by_bearing: bool,
-) -> Estimate:
+def ellipse_coverage(placed: Offsets, drawn: Index) -> Estimate:
     """Part of the answers whose 90 % ellipse in the ground plane holds the true centre.
 
     Args:
+        placed: from `offsets`.
         drawn: (B, S) from `bootstrap.draws`.
-        truths, findings, region, min_probability, gate, by_bearing: as in `offsets`.
     """
-    offset, covariance, scene = offsets(
-        truths, findings, region=region, min_probability=min_probability, gate=gate,
-        by_bearing=by_bearing,
-    )  # fmt: skip
+    offset, covariance, scene = placed
     inside = squared_mahalanobis(offset, covariance) <= ELLIPSE_90
     return mean_estimate(inside.astype(np.float64), scene, drawn)
 
 
-def errors_follow_sigmas(
-    truths: Sequence[Truths],
-    findings: Sequence[Findings],
-    drawn: Index,
-    *,
-    region: Region,
-    min_probability: float,
-    gate: float,
-    by_bearing: bool,
-) -> Estimate:
+def errors_follow_sigmas(placed: Offsets, drawn: Index) -> Estimate:
     """Spearman's rank correlation of the mean error on the mean sigma of the deciles of sigma.
 
     1 where those that say they are less certain are, decile by decile, farther off.
 
     Args:
+        placed: from `offsets`.
         drawn: (B, S) from `bootstrap.draws`.
-        truths, findings, region, min_probability, gate, by_bearing: as in `offsets`.
     """
-    offset, covariance, scene = offsets(
-        truths, findings, region=region, min_probability=min_probability, gate=gate,
-        by_bearing=by_bearing,
-    )  # fmt: skip
+    offset, covariance, scene = placed
     error = np.linalg.norm(offset, axis=1)
     sigma = np.sqrt(np.trace(covariance, axis1=1, axis2=2) / 2.0)
     order = np.argsort(sigma, kind="stable")
@@ -203,7 +180,7 @@ def offsets(
     min_probability: float,
     gate: float,
     by_bearing: bool,
-) -> tuple[Float, Float, Index]:
+) -> Offsets:
     """How far the answers are from the objects that they are about.
 
     Args:
@@ -294,3 +271,25 @@ def numbers(parts: Sequence[NDArray[Any]]) -> Float:
 def indices(parts: Sequence[Index]) -> Index:
     """The parts of all scenes end to end, int64; also when there are none."""
     return np.concatenate([*parts, np.zeros(0, dtype=np.int64)])
+
+
+def area(
+    usual: Float, strange: Float, usual_weight: Float | None = None,
+    strange_weight: Float | None = None,
+) -> float:  # fmt: skip
+    """Area under the receiver's curve: how often the strange is above the usual; ties are half.
+
+    Args:
+        usual, strange: (n,), (m,) values.
+        usual_weight, strange_weight: how often each counts; once by default.
+    """
+    weight = np.ones(len(usual)) if usual_weight is None else usual_weight.astype(np.float64)
+    counted = np.ones(len(strange)) if strange_weight is None else strange_weight
+    total = float(weight.sum() * counted.sum())
+    if total <= 0.0:
+        return float("nan")
+    order = np.argsort(usual, kind="stable")
+    below = np.append(0.0, np.cumsum(weight[order]))
+    left = below[np.searchsorted(usual[order], strange, side="left")]
+    right = below[np.searchsorted(usual[order], strange, side="right")]
+    return float((counted * (left + right) / 2.0).sum() / total)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from mm_fusion_ros.config import CameraConfig, LidarConfig, ReliabilityConfig, SourceConfig
+from mm_fusion_ros.evaluation import archive
 from mm_fusion_ros.evaluation.bootstrap import Estimate, draws, mean_estimate
 from mm_fusion_ros.evaluation.conditions import Condition, conditions_of, moved
 from mm_fusion_ros.evaluation.exam import code_digest, exam_detector
@@ -149,11 +150,8 @@ class SequenceExaminer:
                 if k >= rule.onset:
                     worse[k] = self._seen(condition, given[-1] if given else None, frames[k])
             struck[condition.name] = self._watch(worse, names)[condition.group]
-        self._folder.mkdir(parents=True, exist_ok=True)
-        path = path_of(self._folder, seed)
-        partial_path = path.with_suffix(".partial")
-        partial_path.write_text(json.dumps({"seed": seed, "clean": clean, "struck": struck}))
-        partial_path.replace(path)
+        content = {"seed": seed, "clean": clean, "struck": struck}
+        archive.write_json(content, archive.json_path(self._folder, seed))
         return seed
 
     def _seen(self, condition: Condition, sample: Any, clean: Watched) -> Watched:
@@ -193,14 +191,9 @@ class SequenceExaminer:
         return trust
 
 
-def path_of(folder: Path, seed: int) -> Path:
-    """Where the record of a seed is kept."""
-    return folder / f"{seed:06d}.json"
-
-
 def read(folder: Path, seed: int) -> Traces:
     """Reads what `SequenceExaminer` wrote."""
-    return Traces(**json.loads(path_of(folder, seed).read_text(encoding="utf-8")))
+    return Traces(**json.loads(archive.json_path(folder, seed).read_text(encoding="utf-8")))
 
 
 def run_sequences(
@@ -218,7 +211,7 @@ def run_sequences(
     folder = out / SEQUENCES
     make = partial(SequenceExaminer, model, protocol, folder)
     depends_on = fingerprint(ModelFolder.open(model), protocol)
-    make_missing(make, seeds, folder, path_of, depends_on, processes)
+    make_missing(make, seeds, folder, archive.json_path, depends_on, processes)
     return [read(folder, seed) for seed in seeds]
 
 

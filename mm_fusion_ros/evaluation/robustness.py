@@ -28,6 +28,7 @@ from mm_fusion_ros.evaluation.conditions import (
     groups,
     limited,
 )
+from mm_fusion_ros.evaluation.metrics import area
 from mm_fusion_ros.evaluation.protocol import FloorRule, Least, Protocol
 from mm_fusion_ros.evaluation.records import Findings
 from mm_fusion_ros.evaluation.scoring import BOTH, CAMERA, LIDAR, SUBSETS
@@ -164,9 +165,7 @@ def detection(records: Sequence[FaultedRecord], condition: Condition) -> float:
     clean = np.array([record.trust.get(key, np.nan) for record in records])
     if not (np.isfinite(struck).all() and np.isfinite(clean).all()) or not len(struck):
         return float("nan")
-    lower = (struck[:, None] < clean[None, :]).mean()
-    equal = (struck[:, None] == clean[None, :]).mean()
-    return float(lower + 0.5 * equal)
+    return area(-clean, -struck)
 
 
 def _precision(

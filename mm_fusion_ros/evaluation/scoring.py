@@ -19,6 +19,7 @@ from mm_fusion_ros.evaluation.metrics import (
     calibration,
     ellipse_coverage,
     errors_follow_sigmas,
+    offsets,
 )
 from mm_fusion_ros.evaluation.protocol import Protocol
 from mm_fusion_ros.evaluation.records import Findings, Truths
@@ -117,6 +118,11 @@ def score(records: Sequence[SceneRecord], protocol: Protocol) -> Score:
     subsets = {}
     for name in names:
         found = [record.found[name] for record in records]
+        placed = offsets(
+            truths, found, region=protocol.regions[protocol.position.region],
+            min_probability=protocol.position.min_probability,
+            gate=gate_of(name, protocol), by_bearing=name == CAMERA,
+        )  # fmt: skip
         subsets[name] = SubsetScore(
             precision={
                 key: mean_average_precision(
@@ -131,16 +137,8 @@ def score(records: Sequence[SceneRecord], protocol: Protocol) -> Score:
                 min_probability=protocol.calibration.min_probability,
                 bins=protocol.calibration.bins,
             ),
-            coverage=ellipse_coverage(
-                truths, found, drawn, region=protocol.regions[protocol.position.region],
-                min_probability=protocol.position.min_probability,
-                gate=gate_of(name, protocol), by_bearing=name == CAMERA,
-            ),
-            follows=errors_follow_sigmas(
-                truths, found, drawn, region=protocol.regions[protocol.position.region],
-                min_probability=protocol.position.min_probability,
-                gate=gate_of(name, protocol), by_bearing=name == CAMERA,
-            ),
+            coverage=ellipse_coverage(placed, drawn),
+            follows=errors_follow_sigmas(placed, drawn),
             boxes=box_errors(
                 truths, found, drawn, region=protocol.regions[protocol.boxes.region],
                 radius_m=protocol.boxes.radius_m,

@@ -20,9 +20,11 @@ from typing import Any
 import numpy as np
 
 from mm_fusion_ros.config import CameraConfig, LidarConfig
+from mm_fusion_ros.evaluation import archive
 from mm_fusion_ros.evaluation.bootstrap import Estimate, draws
 from mm_fusion_ros.evaluation.exam import code_digest, exam_detector
 from mm_fusion_ros.evaluation.faulted import CODE_OF_CONDITIONS, make_missing
+from mm_fusion_ros.evaluation.metrics import area
 from mm_fusion_ros.evaluation.protocol import Protocol
 from mm_fusion_ros.evaluation.records import Index
 from mm_fusion_ros.evaluation.scoring import BOTH, CAMERA, LIDAR
@@ -32,9 +34,9 @@ from mm_fusion_ros.perception.detector import Detections
 from mm_fusion_ros.samples import Float
 from mm_fusion_ros.sensors.camera import CameraIntake
 from mm_fusion_ros.sensors.lidar import LidarIntake
+from mm_fusion_ros.sim.unfamiliar import PATTERN, TEXTURE, THING
 
 SEEDS, USUAL = "seeds", "usual"
-TEXTURE, PATTERN, THING = "texture", "pattern", "thing"
 QUESTIONS = {
     "camera, other surfaces": (CAMERA, TEXTURE),
     "lidar, one that does not spin": (LIDAR, PATTERN),
@@ -100,12 +102,8 @@ class UnfamiliarExaminer:
             centres = np.array(wanted).reshape(-1, 3)
             places[f"{LIDAR}|{change}"] = doubts(self._detector.detect([], [lidar]), centres)
             places[f"{BOTH}|{change}"] = doubts(self._detector.detect(cameras, [lidar]), centres)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        path = path_of(self._folder, seed)
-        partial_path = path.with_suffix(".partial")
         content = {"seed": seed, "samples": samples, "places": places}
-        partial_path.write_text(json.dumps(content), encoding="utf-8")
-        partial_path.replace(path)
+        archive.write_json(content, archive.json_path(self._folder, seed))
         return seed
 
 
@@ -117,11 +115,6 @@ def doubts(said: Detections, centres: Float) -> list[float]:
     sure = np.array([thing.class_probability for thing in said.objects])
     away = np.linalg.norm(centres[:, None, :2] - found, axis=2)
     return [float(value) for value in 1.0 - np.where(away < REACH_M, sure, 0.0).max(axis=1)]
-
-
-def path_of(folder: Path, seed: int) -> Path:
-    """Where the record of a seed is kept."""
-    return folder / f"{seed:06d}.json"
 
 
 def run_unfamiliar(
@@ -139,9 +132,16 @@ def run_unfamiliar(
     folder = out / SEEDS
     make = partial(UnfamiliarExaminer, model, protocol, folder)
     make_missing(
-        make, seeds, folder, path_of, fingerprint(ModelFolder.open(model), protocol), processes
+        make,
+        seeds,
+        folder,
+        archive.json_path,
+        fingerprint(ModelFolder.open(model), protocol),
+        processes,
     )
-    return [Record(**json.loads(path_of(folder, seed).read_text("utf-8"))) for seed in seeds]
+    return [
+        Record(**json.loads(archive.json_path(folder, seed).read_text("utf-8"))) for seed in seeds
+    ]
 
 
 def fingerprint(folder: ModelFolder, protocol: Protocol) -> dict[str, Any]:
@@ -178,28 +178,6 @@ def _joined(values: Sequence[Sequence[float]]) -> tuple[Float, Index]:
     """All values, and the scene that each is of."""
     scene = np.repeat(np.arange(len(values)), [len(each) for each in values])
     return np.array([value for each in values for value in each], np.float64), scene
-
-
-def area(
-    usual: Float, strange: Float, usual_weight: Float | None = None,
-    strange_weight: Float | None = None,
-) -> float:  # fmt: skip
-    """Area under the receiver's curve: how often the strange is above the usual; ties are half.
-
-    Args:
-        usual, strange: (n,), (m,) values.
-        usual_weight, strange_weight: how often each counts; once by default.
-    """
-    weight = np.ones(len(usual)) if usual_weight is None else usual_weight.astype(np.float64)
-    counted = np.ones(len(strange)) if strange_weight is None else strange_weight
-    total = float(weight.sum() * counted.sum())
-    if total <= 0.0:
-        return float("nan")
-    order = np.argsort(usual, kind="stable")
-    below = np.append(0.0, np.cumsum(weight[order]))
-    left = below[np.searchsorted(usual[order], strange, side="left")]
-    right = below[np.searchsorted(usual[order], strange, side="right")]
-    return float((counted * (left + right) / 2.0).sum() / total)
 
 
 def text(result: Mapping[str, Estimate], protocol: Protocol, title: str) -> str:

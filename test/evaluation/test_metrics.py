@@ -18,6 +18,7 @@ from mm_fusion_ros.evaluation.metrics import (
     calibration_error,
     ellipse_coverage,
     errors_follow_sigmas,
+    offsets,
     squared_mahalanobis,
 )
 from mm_fusion_ros.evaluation.records import Findings, Truths
@@ -98,8 +99,11 @@ def test_honest_gaussians_are_covered_nine_times_in_ten(
     def covered(sigma: float) -> float:
         found = [findings({"x": 10.0 + e[0], "y": e[1], "p": 0.9, "sigma": sigma}) for e in error]
         return ellipse_coverage(
-            true, found, draws(n, 10, 0),
-            region=everywhere, min_probability=0.3, gate=6.0, by_bearing=False,
+            offsets(
+                true, found,
+                region=everywhere, min_probability=0.3, gate=6.0, by_bearing=False,
+            ),
+            draws(n, 10, 0),
         ).value  # fmt: skip
 
     # Standard error sqrt(0.9 x 0.1 / 2000) = 0.007.
@@ -122,8 +126,11 @@ def test_errors_that_grow_with_their_sigmas_follow_them_and_others_do_not(
             for e, s in zip(error, sigma, strict=True)
         ]
         return errors_follow_sigmas(
-            true, found, draws(n, 10, 0),
-            region=everywhere, min_probability=0.3, gate=6.0, by_bearing=False,
+            offsets(
+                true, found,
+                region=everywhere, min_probability=0.3, gate=6.0, by_bearing=False,
+            ),
+            draws(n, 10, 0),
         ).value  # fmt: skip
 
     assert follows(rng.normal(0.0, sigma)) > 0.95
@@ -134,8 +141,11 @@ def test_errors_that_grow_with_their_sigmas_follow_them_and_others_do_not(
     # Fewer answers than deciles say nothing.
     assert np.isnan(
         errors_follow_sigmas(
-            true[:3], [findings({"x": 10.0, "p": 0.9, "sigma": 0.1})] * 3, draws(3, 10, 0),
-            region=everywhere, min_probability=0.3, gate=6.0, by_bearing=False,
+            offsets(
+                true[:3], [findings({"x": 10.0, "p": 0.9, "sigma": 0.1})] * 3,
+                region=everywhere, min_probability=0.3, gate=6.0, by_bearing=False,
+            ),
+            draws(3, 10, 0),
         ).value
     )  # fmt: skip
 
@@ -151,8 +161,11 @@ def test_coverage_leaves_out_what_does_not_count_is_improbable_or_far(
         {"x": 35.0, "p": 0.2},  # improbable
     )
     estimate = ellipse_coverage(
-        [true], [found], ONE,
-        region=everywhere, min_probability=0.3, gate=6.0, by_bearing=False,
+        offsets(
+            [true], [found],
+            region=everywhere, min_probability=0.3, gate=6.0, by_bearing=False,
+        ),
+        ONE,
     )  # fmt: skip
     assert estimate.value == 1.0
 

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from mm_fusion_ros.evaluation import unfamiliar
+from mm_fusion_ros.evaluation.archive import json_path
+from mm_fusion_ros.evaluation.metrics import area
 from mm_fusion_ros.evaluation.protocol import load_protocol
-from mm_fusion_ros.evaluation.unfamiliar import QUESTIONS, Record, area, doubts, score
+from mm_fusion_ros.evaluation.unfamiliar import QUESTIONS, Record, doubts, score
 from mm_fusion_ros.outputs import FusedObject
 from mm_fusion_ros.perception.detector import NOTHING, Detections
 
@@ -73,8 +75,8 @@ def test_it_runs_and_goes_on_where_it_stopped(
     assert {key.split("|")[1] for key in first.samples} == {
         "usual", "texture", "pattern", "thing",
     }  # fmt: skip
-    made = unfamiliar.path_of(tmp_path / unfamiliar.SEEDS, first.seed).stat().st_mtime_ns
+    made = json_path(tmp_path / unfamiliar.SEEDS, first.seed).stat().st_mtime_ns
     records = run(2)
     assert records[0].samples == first.samples
-    assert unfamiliar.path_of(tmp_path / unfamiliar.SEEDS, first.seed).stat().st_mtime_ns == made
+    assert json_path(tmp_path / unfamiliar.SEEDS, first.seed).stat().st_mtime_ns == made
     assert len(records[1].places["both|thing"]) == len(records[1].places["lidar|thing"]) > 0
