@@ -11,7 +11,7 @@ import numpy as np
 from mm_fusion_ros.evaluation.charts import Line, unit_chart
 from mm_fusion_ros.evaluation.protocol import Protocol
 from mm_fusion_ros.evaluation.reactions import Reaction, Reactions
-from mm_fusion_ros.evaluation.report import document, fact_list, with_interval
+from mm_fusion_ros.evaluation.report import bar_table, document, fact_list, with_interval
 from mm_fusion_ros.evaluation.table import finite, plain
 
 NOTE = (
@@ -38,14 +38,14 @@ def page(result: Reactions, protocol: Protocol, *, title: str, facts: Mapping[st
     )  # fmt: skip
     sections = [
         f"<h1>{escape(title)}</h1>", fact_list(facts), "<h2>Bars</h2>",
-        bar_table(result, protocol), f"<p class=soft>{escape(note)}</p>",
+        bars_of(result, protocol), f"<p class=soft>{escape(note)}</p>",
         "<h2>Trust around each fault, the slowest first</h2><div class=charts>",
         *[trace_chart(each, protocol) for each in result.faults], "</div>",
     ]  # fmt: skip
     return document(title, sections)
 
 
-def bar_table(result: Reactions, protocol: Protocol) -> str:
+def bars_of(result: Reactions, protocol: Protocol) -> str:
     """What must be reached, and how much of it is."""
     rule = protocol.reactions
     count = len(result.asked)
@@ -63,12 +63,7 @@ def bar_table(result: Reactions, protocol: Protocol) -> str:
          f"{rule.false_alarms:g}", value.value <= rule.false_alarms)
         for kind, value in result.false_alarms.items()
     ]  # fmt: skip
-    body = "".join(
-        f"<tr><td>{escape(name)}</td><td>{figure}</td><td>{bar}</td>"
-        f"<td class={'hit' if met else 'wrong'}>{'reached' if met else 'not reached'}</td></tr>"
-        for name, figure, bar, met in rows
-    )
-    return f"<table><tr><th></th><th>figure</th><th>bar</th><th></th></tr>{body}</table>"
+    return bar_table(rows)
 
 
 def trace_chart(each: Reaction, protocol: Protocol) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 import numpy as np
@@ -120,6 +120,17 @@ def document(title: str, sections: Sequence[str], style: str = "") -> str:
         + "\n".join(sections)
         + "\n</body></html>\n"
     )
+
+
+def bar_table(bars: Iterable[tuple[str, str, str, bool]]) -> str:
+    """What must be reached, and whether it is: name, figure as HTML, bar, reached."""
+    body = "".join(
+        f"<tr><td>{escape(name)}</td><td>{figure}</td><td>{escape(bar)}</td>"
+        f"<td class={'hit' if reached else 'wrong'}>{'reached' if reached else 'not reached'}</td>"
+        "</tr>"
+        for name, figure, bar, reached in bars
+    )
+    return f"<table><tr><th></th><th>figure</th><th>bar</th><th></th></tr>{body}</table>"
 
 
 def fact_list(facts: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from mm_fusion_ros.evaluation.conditions import groups
 from mm_fusion_ros.evaluation.protocol import Protocol
-from mm_fusion_ros.evaluation.report import document, fact_list, with_interval
+from mm_fusion_ros.evaluation.report import bar_table, document, fact_list, with_interval
 from mm_fusion_ros.evaluation.robustness import Cell, Robustness
 from mm_fusion_ros.evaluation.scoring import BOTH, CAMERA, LIDAR
 from mm_fusion_ros.evaluation.table import HEADINGS, finite, plain
@@ -39,7 +39,7 @@ def page(result: Robustness, protocol: Protocol, *, title: str, facts: Mapping[s
         title: heading.
         facts: model, seeds, machine: what a figure needs to be believed.
     """
-    sections = [f"<h1>{escape(title)}</h1>", fact_list(facts), "<h2>Bars</h2>", bar_table(result)]
+    sections = [f"<h1>{escape(title)}</h1>", fact_list(facts), "<h2>Bars</h2>", bars_of(result)]
     rule = protocol.robustness.floor
     for key in FIGURES:
         name = escape(protocol.figures[key].name)
@@ -59,15 +59,12 @@ def page(result: Robustness, protocol: Protocol, *, title: str, facts: Mapping[s
     return document(title, sections, MAP_STYLE)
 
 
-def bar_table(result: Robustness) -> str:
+def bars_of(result: Robustness) -> str:
     """What must be reached, and whether it is."""
-    body = "".join(
-        f"<tr><td>{escape(bar.name)}</td><td>{with_interval(str(bar.value))}</td>"
-        f"<td>{bar.least:.2f}</td><td class={'hit' if bar.reached else 'wrong'}>"
-        f"{'reached' if bar.reached else 'not reached'}</td></tr>"
+    return bar_table(
+        (bar.name, with_interval(str(bar.value)), f"{bar.least:.2f}", bar.reached)
         for bar in result.bars
     )
-    return f"<table><tr><th></th><th>figure</th><th>bar</th><th></th></tr>{body}</table>"
 
 
 def floor_map(result: Robustness, protocol: Protocol, key: str) -> str:

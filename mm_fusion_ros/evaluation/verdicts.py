@@ -12,7 +12,7 @@ import numpy as np
 from mm_fusion_ros.evaluation.bootstrap import Estimate
 from mm_fusion_ros.evaluation.protocol import Protocol
 from mm_fusion_ros.evaluation.reactions import Reactions
-from mm_fusion_ros.evaluation.report import document, fact_list, with_interval
+from mm_fusion_ros.evaluation.report import bar_table, document, fact_list, with_interval
 from mm_fusion_ros.evaluation.robustness import Robustness
 from mm_fusion_ros.evaluation.scoring import BOTH, Score
 
@@ -136,13 +136,7 @@ def plain_verdicts(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
 
 def table(verdicts: Sequence[Verdict]) -> str:
     """As an HTML table."""
-    body = "".join(
-        f"<tr><td>{escape(each.name)}</td><td>{with_interval(each.figure)}</td>"
-        f"<td>{escape(each.bar)}</td><td class={'hit' if each.reached else 'wrong'}>"
-        f"{'reached' if each.reached else 'not reached'}</td></tr>"
-        for each in verdicts
-    )
-    return f"<table><tr><th></th><th>figure</th><th>bar</th><th></th></tr>{body}</table>"
+    return bar_table((e.name, with_interval(e.figure), e.bar, e.reached) for e in verdicts)
 
 
 def text(verdicts: Sequence[Verdict]) -> str:
