@@ -44,21 +44,23 @@ class CrossAttentionFusion(FusionStrategy):
         features = {"camera": camera * present[:, :1], "lidar": lidar * present[:, 1:]}
         own = self.embed["camera"](features["camera"]) + self.embed["lidar"](features["lidar"])
         query = self.query(torch.cat([torch.relu(own), present], dim=1))
-        query = query.reshape(batch, HEADS, HEAD_CHANNELS, 1, height, width)
 
+        # Neighbour by neighbour: stacking all of them first costs more than attending to them.
         logits, values = [], []
         for index, (name, x) in enumerate(features.items()):
-            keys = window(self.keys[name](x), HEADS)
-            logit = (query * keys).sum(dim=2) * HEAD_CHANNELS**-0.5
-            logit = logit + self.place[index].reshape(1, HEADS, -1, 1, 1)
-            there = window(present[:, index : index + 1], 1)[:, :, 0]
-            logits.append(logit - ABSENT * (1.0 - there))
-            values.append(window(self.values[name](x), HEADS))
-        weights = torch.softmax(torch.cat(logits, dim=2), dim=2)  # (B, HEADS, 2 window, h, w)
+            there = neighbours(present[:, index : index + 1])
+            for cell, key in enumerate(neighbours(self.keys[name](x))):
+                logit = by_head(query * key).sum(dim=2) * HEAD_CHANNELS**-0.5
+                logit = logit + self.place[index, :, cell].reshape(1, HEADS, 1, 1)
+                logits.append(logit - ABSENT * (1.0 - there[cell]))
+            values += neighbours(self.values[name](x))
+        stacked = torch.stack(logits, dim=2)  # (B, HEADS, 2 WINDOW^2, h, w)
         # Where nothing at all is near, softmax would still choose.
-        anything = (torch.cat(logits, dim=2).amax(dim=2, keepdim=True) > -0.5 * ABSENT).float()
-        weights = weights * anything
-        said = (weights.unsqueeze(2) * torch.cat(values, dim=3)).sum(dim=3)
+        anything = (stacked.amax(dim=2, keepdim=True) > -0.5 * ABSENT).float()
+        weights = torch.softmax(stacked, dim=2) * anything
+        said = torch.zeros_like(by_head(query))
+        for cell, value in enumerate(values):
+            said = said + by_head(value) * weights[:, :, cell : cell + 1]
         mixed = self.merge(torch.cat([said.flatten(1, 2), torch.relu(own)], dim=1))
         by_modality = weights.reshape(batch, HEADS, 2, WINDOW * WINDOW, height, width)
         share = by_modality.sum(dim=3).mean(dim=1) * present
@@ -66,15 +68,18 @@ class CrossAttentionFusion(FusionStrategy):
         return self.answer(torch.relu(mixed)), share
 
 
-def window(x: Tensor, heads: int) -> Tensor:
-    """(B, heads * c, h, w) to (B, heads, c, WINDOW^2, h, w): each cell's neighbours, 0 outside."""
-    batch, channels, height, width = x.shape
+def neighbours(x: Tensor) -> list[Tensor]:
+    """(B, c, h, w) to WINDOW^2 of these, shifted over the window row by row; 0 outside the grid."""
     reach = WINDOW // 2
+    height, width = x.shape[-2:]
     padded = nn.functional.pad(x, (reach, reach, reach, reach))
-    shifted = [
+    return [
         padded[:, :, row : row + height, column : column + width]
         for row in range(WINDOW)
         for column in range(WINDOW)
     ]
-    stacked = torch.stack(shifted, dim=2)
-    return stacked.reshape(batch, heads, channels // heads, WINDOW * WINDOW, height, width)
+
+
+def by_head(x: Tensor) -> Tensor:
+    """(B, HEADS * HEAD_CHANNELS, h, w) to (B, HEADS, HEAD_CHANNELS, h, w)."""
+    return x.reshape(x.shape[0], HEADS, HEAD_CHANNELS, *x.shape[-2:])
