@@ -208,11 +208,13 @@ def evaluate_compare(args: argparse.Namespace, protocol: Protocol) -> int:
         args.compare, protocol, out, count=count, split=args.split, processes=args.processes
     )
     facts = facts_of(args, protocol, count, "strategies side by side", protocol.compare.scenes)
-    facts["model"] = ", ".join(f"{each.name} {each.version}" for each in result.contenders)
+    facts["model"] = ", ".join(
+        f"{each.name} {version}" for each in result.contenders for version in each.versions
+    )
     title = f"{protocol.name}, strategies"
     print(compare.text(result, protocol, f"{title}, {count} scenes of split {args.split}"))
     print(f"machine: {facts['machine']}")
-    content = {**facts, **compare.plain_comparison(result)}
+    content = {**facts, **compare.plain_comparison(result, protocol)}
     return written(out, content, compare.page(result, protocol, title=title, facts=facts))
 
 

@@ -1,7 +1,7 @@
 """How fast the gate reacts: a robot drives, a fault sets in and ends, and trust is watched.
 
     frames of a drive -> figures of each sample -> for each fault: the gate, with struck figures for
-    as long as the fault holds -> trust, frame by frame
+    as long as the fault holds -> trust, and share of what is fused with it, frame by frame
 
 What is not struck is encoded once. Every sequence's record is a file of its own.
 """
@@ -33,6 +33,7 @@ from mm_fusion_ros.evaluation.protocol import Protocol
 from mm_fusion_ros.evaluation.records import Index
 from mm_fusion_ros.evaluation.scoring import CAMERA, LIDAR
 from mm_fusion_ros.inference.model_folder import ModelFolder
+from mm_fusion_ros.perception.features import PlacedCameras
 from mm_fusion_ros.reliability.gate import Gate
 from mm_fusion_ros.samples import CameraFrame, LidarScan, Modality
 from mm_fusion_ros.sensors.camera import CameraIntake
@@ -43,20 +44,24 @@ SEQUENCES = "sequences"
 NOT_ASKED = frozenset({"absent"})
 GROUPS = (CAMERA, LIDAR)
 Frames = Sequence[Watched]
+Placed = dict[Seen, PlacedCameras]
 
 
 @dataclass(frozen=True, eq=False)
 class Traces:
-    """Trust in one sequence, frame by frame.
+    """Trust and share in one sequence, frame by frame.
 
     Attributes:
         clean: "camera" and "lidar" to (frames,) trust without any fault.
         struck: condition's name to (frames,) trust in the sensor that it strikes.
+        clean_share, struck_share: the same of its share in the objects.
     """
 
     seed: int
     clean: Mapping[str, Sequence[float]]
     struck: Mapping[str, Sequence[float]]
+    clean_share: Mapping[str, Sequence[float]]
+    struck_share: Mapping[str, Sequence[float]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +73,7 @@ class Reaction:
             quantile of the sequences; infinite where it never is.
         noticed, recovered: part of the sequences that are within the bars.
         trace: (frames,) mean trust; clean: the same without the fault.
+        share, clean_share: (frames,) mean share in the objects, with and without it.
         cost: what part of its accuracy the fault costs the sensor; NaN where that is not known.
     """
 
@@ -78,6 +84,8 @@ class Reaction:
     recovered: Estimate
     trace: Sequence[float]
     clean: Sequence[float]
+    share: Sequence[float]
+    clean_share: Sequence[float]
     cost: float = float("nan")
 
 
@@ -108,7 +116,7 @@ def conditions(protocol: Protocol) -> list[Condition]:
 
 
 class SequenceExaminer:
-    """Drives through the scene of a seed; writes the trust in each sensor."""
+    """Drives through the scene of a seed; writes trust in each sensor, and its share."""
 
     def __init__(self, model: str, protocol: Protocol, folder: Path) -> None:
         """Loads the model.
@@ -134,8 +142,10 @@ class SequenceExaminer:
             Watched([self._camera(each.cameras[0])], [self._lidar(each.lidar)]) for each in samples
         ]
         names = {CAMERA: samples[0].cameras[0].source, LIDAR: samples[0].lidar.source}
-        clean = self._watch(frames, names)
+        placed: Placed = {}
+        clean, clean_share = self._watch(frames, names, placed)
         struck: dict[str, list[float]] = {}
+        struck_share: dict[str, list[float]] = {}
         for condition in conditions(self._protocol):
             fault = condition.fault(seed, names[condition.group])
             worse = list(frames)
@@ -149,8 +159,14 @@ class SequenceExaminer:
                 given = fault.apply(sample)
                 if k >= rule.onset:
                     worse[k] = self._seen(condition, given[-1] if given else None, frames[k])
-            struck[condition.name] = self._watch(worse, names)[condition.group]
-        content = {"seed": seed, "clean": clean, "struck": struck}
+            trust, share = self._watch(worse, names, placed, fused_from=rule.onset)
+            struck[condition.name] = trust[condition.group]
+            before = clean_share[condition.group][: rule.onset]
+            struck_share[condition.name] = before + share[condition.group]
+        content = {
+            "seed": seed, "clean": clean, "struck": struck, "clean_share": clean_share,
+            "struck_share": struck_share,
+        }  # fmt: skip
         archive.write_json(content, archive.json_path(self._folder, seed))
         return seed
 
@@ -165,8 +181,17 @@ class SequenceExaminer:
     def _lidar(self, scan: LidarScan | None) -> Seen | None:
         return encoded(scan, self._lidar_intake.accept, self._detector.encode_lidar)
 
-    def _watch(self, frames: Frames, names: Mapping[str, str]) -> dict[str, list[float]]:
-        """Trust in camera and lidar, frame by frame, by a gate that sees these."""
+    def _watch(
+        self, frames: Frames, names: Mapping[str, str], placed: Placed, fused_from: int = 0
+    ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+        """Trust in camera and lidar by a gate that sees these, and their shares, frame by frame.
+
+        Args:
+            frames: of the sequence.
+            names: "camera" and "lidar" to the source.
+            placed: what was put on the grid already; what is now is added.
+            fused_from: the first frame that is fused, and that has a share.
+        """
         rule = self._protocol.reactions
         rate_hz = 1.0 / rule.period_s
         gate = Gate(
@@ -174,6 +199,7 @@ class SequenceExaminer:
             ReliabilityConfig(),
         )
         trust: dict[str, list[float]] = {kind: [] for kind in names}
+        share: dict[str, list[float]] = {kind: [] for kind in names}
         for index, frame in enumerate(frames, start=1):
             now_ns = round(index * rule.period_s * 1e9)
             there = frame.quality()
@@ -188,7 +214,27 @@ class SequenceExaminer:
                 gate.note_alignment(camera, frame.agreement[camera], now_ns)
             for kind, name in names.items():
                 trust[kind].append(gate.trust(name, now_ns))
-        return trust
+            if index > fused_from:
+                believed = {n: gate.trust(n, now_ns) for n in gate.believed(there, now_ns)}
+                taken = self._shares(frame, believed, placed)
+                for kind, name in names.items():
+                    share[kind].append(taken.get(name, 0.0))
+        return trust, share
+
+    def _shares(
+        self, frame: Watched, believed: Mapping[str, float], placed: Placed
+    ) -> Mapping[str, float]:
+        """By source, its part in the objects of this frame."""
+        cameras, lidars = (
+            [seen for seen in of_kind if seen is not None and seen.feature.source in believed]
+            for of_kind in (frame.cameras, frame.lidars)
+        )
+        features: Any = [seen.feature for seen in cameras]
+        if cameras and cameras[0] not in placed:
+            placed[cameras[0]] = self._detector.place(features)
+        on_grid = placed[cameras[0]] if cameras else None
+        scans: Any = [seen.feature for seen in lidars]
+        return self._detector.detect(features, scans, on_grid, believed).share
 
 
 def read(folder: Path, seed: int) -> Traces:
@@ -272,6 +318,8 @@ def score(
                 _part_within(recover, rule.recover, drawn),
                 np.mean([trace.struck[condition.name] for trace in traces], axis=0).tolist(),
                 np.mean([trace.clean[kind] for trace in traces], axis=0).tolist(),
+                np.mean([trace.struck_share[condition.name] for trace in traces], axis=0).tolist(),
+                np.mean([trace.clean_share[kind] for trace in traces], axis=0).tolist(),
                 float(known if (known := (costs or {}).get(condition.name)) is not None else "nan"),
             )
         )

@@ -20,6 +20,10 @@ NOTE = (
     "Noticed: trust is at most {half:g} of its clean median. Recovered: it is at least {back:g} of "
     "what it is without a fault. Curves are means over {sequences} sequences."
 )
+SHARE_STYLE = """
+.share { stroke: var(--ink); stroke-width: 1.5; stroke-dasharray: 1 3; stroke-linecap: round; }
+.share.before { opacity: .45; } .key.share::before { color: var(--ink); border-top-style: dotted; }
+"""
 
 
 def page(result: Reactions, protocol: Protocol, *, title: str, facts: Mapping[str, str]) -> str:
@@ -42,7 +46,7 @@ def page(result: Reactions, protocol: Protocol, *, title: str, facts: Mapping[st
         "<h2>Trust around each fault, the slowest first</h2><div class=charts>",
         *[trace_chart(each, protocol) for each in result.faults], "</div>",
     ]  # fmt: skip
-    return document(title, sections)
+    return document(title, sections, SHARE_STYLE)
 
 
 def bars_of(result: Reactions, protocol: Protocol) -> str:
@@ -75,12 +79,14 @@ def trace_chart(each: Reaction, protocol: Protocol) -> str:
     lines += [
         Line("without", "ideal", along, np.array(each.clean)),
         Line("struck", each.condition.group, along, np.array(each.trace), dots=True),
+        Line("", "share before", along, np.array(each.clean_share)),
+        Line("share", "share", along, np.array(each.share)),
     ]
     title = (
         f"{each.condition.name}: {_frames(each.notice)} to half, {_frames(each.recover)} back"
         + (f", costs {each.cost:.0%}" if np.isfinite(each.cost) else "")
     )  # fmt: skip
-    return unit_chart(title, f"part of {rule.frames} frames", "trust", lines)
+    return unit_chart(title, f"part of {rule.frames} frames", "trust, share", lines)
 
 
 def _frames(count: float) -> str:
@@ -101,6 +107,8 @@ def plain_reactions(result: Reactions) -> dict[str, Any]:
                 "recovered_in_time": plain(each.recovered),
                 "trace": list(each.trace),
                 "clean": list(each.clean),
+                "share": list(each.share),
+                "clean_share": list(each.clean_share),
                 "cost": finite(each.cost),
                 "asked": each.condition.name in asked,
             }

@@ -129,7 +129,8 @@ def mean_of(values: Sequence[Estimate]) -> Estimate:
     """The mean of figures of the same scenes; those that could not be measured do not enter."""
     known = [value for value in values if np.isfinite(value.value)]
     if not known:
-        return Estimate(float("nan"), np.full(1, np.nan), 0)
+        size, scenes = (len(values[0].replicates), values[0].scenes) if values else (1, 0)
+        return Estimate(float("nan"), np.full(size, np.nan), scenes)
     replicates = np.nanmean(np.stack([value.replicates for value in known]), axis=0)
     return Estimate(float(np.mean([v.value for v in known])), replicates, known[0].scenes)
 

@@ -62,6 +62,8 @@ def drive(seed: int, delay: int, back: int, alarm: bool = False) -> Traces:
         seed,
         {CAMERA: clean, LIDAR: never},
         {"camera.black": black, "camera.frozen": black, "lidar.drop:5": never},
+        {CAMERA: [0.4] * rule.frames, LIDAR: [0.6] * rule.frames},
+        {"camera.black": [0.1 * seed] * rule.frames, "camera.frozen": black, "lidar.drop:5": black},
     )
 
 
@@ -77,6 +79,8 @@ def test_figures_are_those_of_the_slow_tenth() -> None:
     # What was never lost is back at once.
     assert never.recover == 1.0
     assert result.faults[0] is never
+    assert black.share == pytest.approx([0.45] * FEW.reactions.frames)  # 0, 0.1 to 0.9
+    assert never.clean_share == pytest.approx([0.6] * FEW.reactions.frames)
     assert result.false_alarms[CAMERA].value == 0.0
 
 
@@ -115,6 +119,13 @@ def test_a_drive_is_watched_from_the_samples_on(untrained_model: Path, tmp_path:
     assert trace.struck["camera.frozen"][rule.onset + 1] == 0.0
     assert trace.struck["camera.black"][rule.onset] == 0.0
     assert trace.struck["camera.black"][rule.end] > 0.5
+
+    # While nobody believes the camera, all is the lidar's; before, it is as without the fault.
+    share = trace.struck_share["camera.black"]
+    assert len(share) == rule.frames and share[rule.onset] == 0.0
+    assert share[: rule.onset] == trace.clean_share[CAMERA][: rule.onset]
+    both = np.array(trace.clean_share[CAMERA]) + np.array(trace.clean_share[LIDAR])
+    assert both == pytest.approx(np.ones(rule.frames))
 
     # It is read again, and not made again.
     seed = PROTOCOL.seeds["validation"][0]
