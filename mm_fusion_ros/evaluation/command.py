@@ -11,16 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from mm_fusion_ros.config import ConfigError
-from mm_fusion_ros.evaluation import compare, reactions, unfamiliar, verdicts
+from mm_fusion_ros.evaluation import archive, compare, reactions, unfamiliar, verdicts
 from mm_fusion_ros.evaluation.exam import fingerprint_of, run_clean
 from mm_fusion_ros.evaluation.faulted import SCENES, faulted_fingerprint, run_faulted
 from mm_fusion_ros.evaluation.machine import described, machine
-from mm_fusion_ros.evaluation.pictures import examples, worst
+from mm_fusion_ros.evaluation.pictures import (
+    examples,
+    examples_under_faults,
+    worst,
+    worst_under_faults,
+)
 from mm_fusion_ros.evaluation.protocol import Protocol, load_protocol
 from mm_fusion_ros.evaluation.reactions_page import page as reactions_page
 from mm_fusion_ros.evaluation.reactions_page import plain_reactions
 from mm_fusion_ros.evaluation.report import page
-from mm_fusion_ros.evaluation.robustness import score_all
+from mm_fusion_ros.evaluation.robustness import score_all, worst_first
 from mm_fusion_ros.evaluation.robustness import text as robustness_text
 from mm_fusion_ros.evaluation.robustness_page import page as robustness_page
 from mm_fusion_ros.evaluation.robustness_page import plain_robustness
@@ -83,7 +88,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--protocol", type=Path, default=None, help="protocol file")
     parser.add_argument("--processes", type=int, default=2, help="scenes at once")
-    parser.add_argument("--pictures", type=int, default=12, help="worst scenes on the page")
+    parser.add_argument(
+        "--pictures",
+        type=int,
+        default=12,
+        help="worst scenes on the page; with --faults, worst cells",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -153,7 +163,14 @@ def evaluate_faults(args: argparse.Namespace, protocol: Protocol, count: int) ->
     print(f"machine: {facts['machine']}")
     content = {**facts, "files": dict(folder.manifest.files), **plain_robustness(result, protocol)}
     content[verdicts.KEY] = verdicts.plain_verdicts(verdicts.of_robustness(result, protocol))
-    return written(out, content, robustness_page(result, protocol, title=title, facts=facts))
+    ordered = worst_first(result.cells, "primary", protocol.robustness.floor)
+    records = [archive.read(out / SCENES, seed) for seed in seeds]
+    chosen = worst_under_faults(ordered, records, protocol, args.pictures)
+    html = robustness_page(
+        result, protocol, title=title, facts=facts,
+        pictures=examples_under_faults(chosen, protocol),
+    )  # fmt: skip
+    return written(out, content, html)
 
 
 def evaluate_reactions(args: argparse.Namespace, protocol: Protocol) -> int:

@@ -348,11 +348,11 @@ def text(result: Comparison, protocol: Protocol, title: str) -> str:
     lines.append(f"{'':24}" + "".join(f"{each.name:>18}" for each in result.contenders))
     for condition in result.contenders[0].relative:
         key = figure_of(condition, protocol)
-        values = [
+        figures = [
             f"{each.under[condition][key].value:.3f} {each.relative[condition][key].value:6.3f}"
             for each in result.contenders
         ]
-        lines.append(f"{condition.name:24}" + "".join(f"{v:>18}" for v in values))
+        lines.append(f"{condition.name:24}" + "".join(f"{v:>18}" for v in figures))
     return "\n".join(lines)
 
 

@@ -20,11 +20,12 @@ import numpy as np
 from mm_fusion_ros.config import CameraConfig, LidarConfig
 from mm_fusion_ros.evaluation import archive
 from mm_fusion_ros.evaluation.archive import FaultedRecord
-from mm_fusion_ros.evaluation.conditions import CLEAN, Condition, conditions_of, moved
+from mm_fusion_ros.evaluation.conditions import CLEAN, Condition, conditions_of
 from mm_fusion_ros.evaluation.exam import code_digest, exam_detector, examined
 from mm_fusion_ros.evaluation.protocol import Protocol
 from mm_fusion_ros.evaluation.records import Findings, findings_of, truths_of
 from mm_fusion_ros.evaluation.scoring import BOTH, CAMERA, LIDAR
+from mm_fusion_ros.evaluation.sensing import SensedScene
 from mm_fusion_ros.evaluation.watching import watched
 from mm_fusion_ros.faults.timing import Frozen
 from mm_fusion_ros.inference.model_folder import ModelFolder
@@ -37,26 +38,12 @@ from mm_fusion_ros.sensors.lidar import LidarIntake
 from mm_fusion_ros.sensors.rejection import Rejected
 
 SCENES, FINGERPRINT = "scenes", "fingerprint.json"
-NS = 1_000_000_000
 S = TypeVar("S", CameraFrame, LidarScan)
 P = TypeVar("P")
 CODE_OF_CONDITIONS = (
     "faults", "reliability", "evaluation/watching.py", "evaluation/conditions.py",
-    "evaluation/faulted.py", "evaluation/archive.py",
+    "evaluation/faulted.py", "evaluation/sensing.py", "evaluation/archive.py",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class Sensed:
-    """What all sensors of one scene gave.
-
-    Attributes:
-        frames: of the cameras.
-        scan: of the lidar.
-    """
-
-    frames: tuple[CameraFrame, ...]
-    scan: LidarScan
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,49 +112,23 @@ class FaultedExaminer:
 
     def __call__(self, seed: int) -> int:
         """Examines one scene; returns its seed."""
-        from mm_fusion_ros.sim.drive import scene
-
-        sample = scene(seed, image_size=self._protocol.image_size)
-        now = Sensed(sample.cameras, sample.lidar)
-        before: dict[float, Sensed] = {}
-
-        def earlier(seconds: float) -> Sensed:
-            if seconds not in before:
-                old = scene(
-                    seed, image_size=self._protocol.image_size,
-                    seen_from=moved(seconds, self._protocol.motion), seen_at_s=-seconds,
-                )  # fmt: skip
-                shift_ns = round(seconds * NS)
-                before[seconds] = Sensed(
-                    tuple(replace(f, stamp_ns=f.stamp_ns - shift_ns) for f in old.cameras),
-                    replace(old.lidar, stamp_ns=old.lidar.stamp_ns - shift_ns),
-                )
-            return before[seconds]
-
-        clean = Watched([self._camera(frame) for frame in now.frames], [self._lidar(now.scan)])
+        scene = SensedScene(seed, self._protocol)
+        clean = Watched([self._camera(frame) for frame in scene.frames], [self._lidar(scene.scan)])
         answers: dict[str, dict[str, Findings]] = {}
         trust: dict[str, float] = {}
         for condition in self._conditions:
             struck = clean
+            sensed = scene.under(condition)
             if condition.modality is Modality.LIDAR:
-                scan = condition.strike(
-                    now.scan, seed, self._protocol.motion, lambda s: earlier(s).scan
-                )
-                struck = replace(clean, lidars=[self._lidar(scan)])
+                struck = replace(clean, lidars=[self._lidar(sensed.scan)])
             elif condition != CLEAN:
-                worse = [
-                    self._camera(self._struck(condition, index, now, seed, earlier))
-                    for index in range(len(now.frames))
-                ]
-                struck = replace(clean, cameras=worse)
+                struck = replace(clean, cameras=[self._camera(frame) for frame in sensed.frames])
             gate, now_ns = self._gate(condition, clean, struck)
             seeing = struck.quality().keys()
             weight = {name: gate.trust(name, now_ns) for name in gate.believed(seeing, now_ns)}
-            answers[condition.name] = self._answers(
-                condition, clean, struck, weight, sample.cameras
-            )
-            trust |= self._trust(condition, gate, now_ns, now)
-        truths = truths_of(sample.labels, sample.cameras)
+            answers[condition.name] = self._answers(condition, clean, struck, weight, scene.frames)
+            trust |= self._trust(condition, gate, now_ns, scene)
+        truths = truths_of(scene.labels, scene.frames)
         archive.write(FaultedRecord(seed, truths, answers, trust), self._folder)
         return seed
 
@@ -204,10 +165,10 @@ class FaultedExaminer:
         return result
 
     def _trust(
-        self, condition: Condition, gate: Gate, now_ns: int, now: Sensed
+        self, condition: Condition, gate: Gate, now_ns: int, scene: SensedScene
     ) -> dict[str, float]:
         """The mean trust in the sensors that were struck; of the clean scene, in either kind."""
-        names = {CAMERA: [frame.source for frame in now.frames], LIDAR: [now.scan.source]}
+        names = {CAMERA: [frame.source for frame in scene.frames], LIDAR: [scene.scan.source]}
         if condition == CLEAN:
             asked = {f"{condition.name}{archive.SEPARATOR}{kind}": of for kind, of in names.items()}
         else:
@@ -238,13 +199,6 @@ class FaultedExaminer:
             for seen in before
             if seen is not None
         ]
-
-    def _struck(
-        self, condition: Condition, index: int, now: Sensed, seed: int, earlier: Any
-    ) -> CameraFrame | None:
-        return condition.strike(
-            now.frames[index], seed, self._protocol.motion, lambda s: earlier(s).frames[index]
-        )
 
     def _camera(self, frame: CameraFrame | None) -> Seen | None:
         return encoded(frame, self._camera_intake.accept, self._detector.encode_camera)

@@ -1,19 +1,26 @@
-"""The scenes that went worst, drawn: what was there, what was answered, and what became of it."""
+"""The scenes that went worst, drawn: what was there, what was answered, and what became of it.
+
+Of the clean exam the worst scenes; of the exam under faults one scene of each of the worst cells.
+"""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mm_fusion_ros.evaluation.archive import FaultedRecord
+from mm_fusion_ros.evaluation.conditions import CLEAN_NAME, Condition, limited
 from mm_fusion_ros.evaluation.matching import HIT, WRONG, Matches, match
 from mm_fusion_ros.evaluation.protocol import Protocol
 from mm_fusion_ros.evaluation.records import Findings, Truths
+from mm_fusion_ros.evaluation.robustness import SPECIALISTS, Cell
 from mm_fusion_ros.evaluation.scoring import BOTH, SceneRecord
+from mm_fusion_ros.evaluation.sensing import SensedScene
 from mm_fusion_ros.geometry import apply, box_corners, inverse
 from mm_fusion_ros.outputs import CLASSES, COLOURS
 from mm_fusion_ros.samples import CameraFrame, LidarScan
@@ -56,9 +63,9 @@ def worst(records: Sequence[SceneRecord], protocol: Protocol, count: int) -> lis
     return [record for _, _, record in sorted(rated, key=lambda item: item[:2])[:count]]
 
 
-def f1(record: SceneRecord, protocol: Protocol) -> float:
+def f1(record: SceneRecord, protocol: Protocol, subset: str = BOTH) -> float:
     """Harmonic mean of precision and recall of likely answers; NaN where little is asked."""
-    matches, found = judged(record, protocol)
+    matches, found = judged(record, protocol, subset)
     likely = found.probability >= LIKELY
     asked = int(matches.asked.sum())
     if asked < 3:
@@ -68,10 +75,10 @@ def f1(record: SceneRecord, protocol: Protocol) -> float:
     return 2.0 * hits / (asked + hits + wrong)
 
 
-def judged(record: SceneRecord, protocol: Protocol) -> tuple[Matches, Findings]:
-    """All sensors' answer, matched at 1 m as the primary figure has it."""
+def judged(record: SceneRecord, protocol: Protocol, subset: str = BOTH) -> tuple[Matches, Findings]:
+    """A subset's answer, matched at 1 m as the primary figure has it."""
     figure = protocol.figures["primary"]
-    found = record.found[BOTH]
+    found = record.found[subset]
     matches = match(
         record.truths, found, radius_m=1.0, region=protocol.regions[figure.region],
         with_colour=figure.with_colour,
@@ -90,8 +97,54 @@ def examples(records: Sequence[SceneRecord], protocol: Protocol) -> list[Example
     return drawn
 
 
+def worst_under_faults(
+    cells: Sequence[Cell], records: Sequence[FaultedRecord], protocol: Protocol, count: int
+) -> list[tuple[Condition, SceneRecord]]:
+    """Of each of the first cells, the scene in which fusion falls farthest below the best sensor.
+
+    Args:
+        cells: of the exam under faults, the worst first.
+        records: of its scenes.
+        protocol: that it was taken by.
+        count: how many cells.
+
+    Returns:
+        the condition, and the scene's answers under it.
+    """
+    radius_m = max(protocol.precision.radii_m)
+    result = []
+    for cell in cells[:count]:
+        best, lost = cell.best("primary"), []
+        for record in records:
+            worse = {**record.found[CLEAN_NAME], **record.found[cell.condition.name]}
+            truths, found = limited(record.truths, worse, cell.condition, radius_m)
+            struck = SceneRecord(record.seed, truths, found, {})
+            fallen = f1(struck, protocol, best) - f1(struck, protocol)
+            if np.isfinite(fallen):
+                lost.append((-fallen, record.seed, struck))
+        if lost:
+            result.append((cell.condition, min(lost, key=lambda item: item[:2])[2]))
+    return result
+
+
+def examples_under_faults(
+    chosen: Sequence[tuple[Condition, SceneRecord]], protocol: Protocol
+) -> list[Example]:
+    """Draws scenes anew from their seeds, as the struck sensors show them."""
+    drawn = []
+    for condition, record in chosen:
+        sensed = SensedScene(record.seed, protocol).under(condition)
+        plain = example(record, protocol, sensed.frames, sensed.scan)
+        alone = ", ".join(f"{name} alone {f1(record, protocol, name):.2f}" for name in SPECIALISTS)
+        drawn.append(replace(plain, caption=f"{condition.name}, {plain.caption}; {alone}"))
+    return drawn
+
+
 def example(
-    record: SceneRecord, protocol: Protocol, cameras: Sequence[CameraFrame], lidar: LidarScan
+    record: SceneRecord,
+    protocol: Protocol,
+    cameras: Sequence[CameraFrame | None],
+    lidar: LidarScan | None,
 ) -> Example:
     """One scene: its cameras side by side, and the view from above."""
     matches, found = judged(record, protocol)
@@ -100,7 +153,7 @@ def example(
     missed = matches.asked.copy()
     missed[matches.truth[hit_rows]] = False
     boxes = shown_boxes(record.truths, missed, found, matches, likely)
-    pictures = [camera_picture(camera, boxes) for camera in cameras]
+    pictures = [camera_picture(camera, boxes) for camera in cameras if camera is not None]
     pictures.append(bird_eye_picture(lidar, boxes))
     height = max(picture.shape[0] for picture in pictures)
     padded = [
@@ -174,13 +227,14 @@ def camera_picture(camera: CameraFrame, boxes: Sequence[ShownBox]) -> Picture:
     return picture
 
 
-def bird_eye_picture(lidar: LidarScan, boxes: Sequence[ShownBox]) -> Picture:
+def bird_eye_picture(lidar: LidarScan | None, boxes: Sequence[ShownBox]) -> Picture:
     """Points and boxes from above; forward is up."""
     view = bev.GroundView(EXTENT_M, BIRD_EYE_PX)
     picture = np.full((BIRD_EYE_PX, BIRD_EYE_PX, 3), (16, 18, 24), dtype=np.uint8)
     bev.draw_rings(picture, view)
-    points = lidar.points[np.isfinite(lidar.points).all(axis=1), :3]
-    bev.draw_points(picture, view, apply(lidar.base_from_lidar, points))
+    if lidar is not None:
+        points = lidar.points[np.isfinite(lidar.points).all(axis=1), :3]
+        bev.draw_points(picture, view, apply(lidar.base_from_lidar, points))
     for box in boxes:
         bev.outline(picture, view, box.corners[:4, :2], box.colour, 1, closed=True)
     bev.draw_robot(picture, view)

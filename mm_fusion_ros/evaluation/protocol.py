@@ -1,4 +1,4 @@
-"""The exam's frozen protocol, read from `config/exam_v4.yaml`."""
+"""The exam's frozen protocol, read from `config/exam_v5.yaml`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mm_fusion_ros.config import ConfigError
 from mm_fusion_ros.evaluation.average_precision import PrecisionRule
 from mm_fusion_ros.evaluation.matching import Region
 
-FILE = "exam_v4.yaml"
+FILE = "exam_v5.yaml"
 
 
 @dataclass(frozen=True)
@@ -230,6 +230,19 @@ class UnfamiliarRule:
 
 
 @dataclass(frozen=True)
+class ClaimRule:
+    """What holds in each cell of what all sensors together claim; see the protocol's file.
+
+    Attributes:
+        ece: most calibration error.
+        coverage: least and most of the 90 % ellipses that hold the centre.
+    """
+
+    ece: float = 0.06
+    coverage: tuple[float, float] = (0.8, 0.95)
+
+
+@dataclass(frozen=True)
 class RobustnessRule:
     """The bars under faults.
 
@@ -242,6 +255,7 @@ class RobustnessRule:
     missing: Mapping[str, Least] = field(default_factory=dict)
     floor: FloorRule = FloorRule()
     gate: GateRule = GateRule()
+    calibration: ClaimRule = ClaimRule()
 
 
 @dataclass(frozen=True)
@@ -379,7 +393,8 @@ def _robustness(content: Mapping[str, Any]) -> RobustnessRule:
         for name in ("mean_relative", "missing")
     }
     floor, gate = FloorRule(**rest.pop("floor", {})), GateRule(**rest.pop("gate", {}))
-    return RobustnessRule(**bars, floor=floor, gate=gate, **rest)
+    claims = ClaimRule(**_tupled(rest.pop("calibration", {})))
+    return RobustnessRule(**bars, floor=floor, gate=gate, calibration=claims, **rest)
 
 
 def shipped_protocol() -> Path:

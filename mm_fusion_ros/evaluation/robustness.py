@@ -28,14 +28,22 @@ from mm_fusion_ros.evaluation.conditions import (
     groups,
     limited,
 )
-from mm_fusion_ros.evaluation.metrics import area
-from mm_fusion_ros.evaluation.protocol import FloorRule, Least, Protocol
-from mm_fusion_ros.evaluation.records import Findings
-from mm_fusion_ros.evaluation.scoring import BOTH, CAMERA, LIDAR, SUBSETS
+from mm_fusion_ros.evaluation.metrics import area, ellipse_coverage
+from mm_fusion_ros.evaluation.protocol import ClaimRule, FloorRule, Least, Protocol
+from mm_fusion_ros.evaluation.records import Findings, Truths
+from mm_fusion_ros.evaluation.scoring import (
+    BOTH,
+    CAMERA,
+    LIDAR,
+    SUBSETS,
+    calibrated_by,
+    placed_by,
+)
 
 SPECIALISTS = (CAMERA, LIDAR)
 # What does not come cannot be taken for anything else.
 NOT_ASKED = ("absent",)
+UNKNOWN = Estimate(float("nan"), np.full(1, np.nan), 0)
 _records: Sequence[FaultedRecord] = ()
 _clean: dict[float | None, Mapping[str, Mapping[str, Estimate]]] = {}
 
@@ -48,12 +56,16 @@ class Cell:
         precision: figure's key to subset to its mean average precision under the condition.
         clean: the same of the clean samples, scored in the same region.
         detected: area under the curve by which (1 - trust) tells struck from clean scenes.
+        error: calibration error of the class probability of all sensors together.
+        coverage: part of their 90 % ellipses that hold the true centre.
     """
 
     condition: Condition
     precision: Mapping[str, Mapping[str, Estimate]]
     clean: Mapping[str, Mapping[str, Estimate]]
     detected: float = float("nan")
+    error: Estimate = UNKNOWN
+    coverage: Estimate = UNKNOWN
 
     @property
     def struck(self) -> str:
@@ -81,6 +93,12 @@ class Cell:
         factor = 1.0 if best.value < rule.small else rule.factor
         kept = Estimate(factor * best.value, factor * best.replicates, best.scenes)
         return fused.minus(kept)
+
+
+def worst_first(cells: Sequence[Cell], figure: str, rule: FloorRule) -> list[Cell]:
+    """Cells by the lower end of the interval above the floor; what has none comes last."""
+    ends = [np.nan_to_num(cell.above_floor(figure, rule).interval[0], nan=9.0) for cell in cells]
+    return [cells[index] for index in np.argsort(ends, kind="stable")]
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +133,18 @@ class Robustness:
     relative: Mapping[str, Mapping[str, Estimate]]
     fallen: Mapping[str, Sequence[Cell]]
     noticed: Sequence[Cell] = ()
+
+    def miscalibrated(self, rule: ClaimRule) -> list[Cell]:
+        """Cells whose calibration error is too large, the largest first."""
+        over = [cell for cell in self.cells if cell.error.value > rule.ece]
+        return sorted(over, key=lambda cell: -cell.error.value)
+
+    def misplaced(self, rule: ClaimRule) -> list[Cell]:
+        """Cells whose ellipses hold too few or too many of the centres, the farthest first."""
+        low, high = rule.coverage
+        outside = [c for c in self.cells if c.coverage.value < low or c.coverage.value > high]
+        middle = 0.5 * (low + high)
+        return sorted(outside, key=lambda cell: -abs(cell.coverage.value - middle))
 
 
 def ratio(value: Estimate, of: Estimate) -> Estimate:
@@ -156,7 +186,14 @@ def score_cell(
             records, [record.found[CLEAN_NAME] for record in records], protocol, condition
         )
     precision = _precision(records, worse, protocol, condition)
-    return Cell(condition, precision, clean[sector], detection(records, condition))
+    truths, answers = _limited(records, worse, protocol, condition)
+    together = [each[BOTH] for each in answers]
+    drawn = draws(len(records), protocol.bootstrap.replicates, protocol.bootstrap.seed)
+    return Cell(
+        condition, precision, clean[sector], detection(records, condition),
+        calibrated_by(protocol, truths, together, drawn).error,
+        ellipse_coverage(placed_by(protocol, truths, together, BOTH), drawn),
+    )  # fmt: skip
 
 
 def detection(records: Sequence[FaultedRecord], condition: Condition) -> float:
@@ -177,16 +214,11 @@ def _precision(
 ) -> dict[str, dict[str, Estimate]]:
     rule = protocol.bootstrap
     drawn = draws(len(records), rule.replicates, rule.seed)
-    radius_m = max(protocol.precision.radii_m)
-    scored = [
-        limited(record.truths, answers, condition, radius_m)
-        for record, answers in zip(records, found, strict=True)
-    ]
-    truths = [truth for truth, _ in scored]
+    truths, scored = _limited(records, found, protocol, condition)
     return {
         key: {
             subset: mean_average_precision(
-                truths, [answers[subset] for _, answers in scored], drawn,
+                truths, [answers[subset] for answers in scored], drawn,
                 region=protocol.regions[figure.region], with_colour=figure.with_colour,
                 rule=protocol.precision,
             ).overall
@@ -194,6 +226,21 @@ def _precision(
         }
         for key, figure in protocol.figures.items()
     }  # fmt: skip
+
+
+def _limited(
+    records: Sequence[FaultedRecord],
+    found: Sequence[Mapping[str, Findings]],
+    protocol: Protocol,
+    condition: Condition,
+) -> tuple[list[Truths], list[dict[str, Findings]]]:
+    """Truths and answers as the condition scores them."""
+    radius_m = max(protocol.precision.radii_m)
+    scored = [
+        limited(record.truths, answers, condition, radius_m)
+        for record, answers in zip(records, found, strict=True)
+    ]
+    return [truths for truths, _ in scored], [answers for _, answers in scored]
 
 
 def score_all(
@@ -248,11 +295,10 @@ def summed_up(cells: Sequence[Cell], protocol: Protocol, scenes: int) -> Robustn
     ]  # fmt: skip
     fallen = {}
     for key in ("primary", "secondary"):
-        below = [
-            (cell.above_floor(key, rule.floor).interval[0], index)
-            for index, cell in enumerate(cells)
-        ]
-        fallen[key] = [cells[i] for low, i in sorted(below) if not low > rule.floor.least]
+        fallen[key] = [
+            cell for cell in worst_first(cells, key, rule.floor)
+            if not cell.above_floor(key, rule.floor).interval[0] > rule.floor.least
+        ]  # fmt: skip
     return Robustness(scenes, cells, bars, relative, fallen, asked_of_gate(cells, protocol))
 
 
@@ -266,6 +312,16 @@ def asked_of_gate(cells: Sequence[Cell], protocol: Protocol) -> list[Cell]:
         and cell.cost("secondary") >= rule.cost
     ]  # fmt: skip
     return sorted(severe, key=lambda cell: cell.detected)
+
+
+def claims(result: Robustness, protocol: Protocol) -> dict[str, list[Cell]]:
+    """What must hold of what is claimed under faults, and the cells where it does not."""
+    rule = protocol.robustness.calibration
+    low, high = rule.coverage
+    return {
+        f"ECE under fault, at most {rule.ece:g}": result.miscalibrated(rule),
+        f"90 % ellipse under fault, {low:g} to {high:g}": result.misplaced(rule),
+    }
 
 
 def _figure(protocol: Protocol, bar: Least) -> str:
@@ -302,6 +358,11 @@ def text(result: Robustness, protocol: Protocol, title: str) -> str:
             f"bar {rule.least:g}"
         )
         lines += [f"  {c.condition.name}: {c.detected:.3f}" for c in result.noticed[1:12]]
+    for name, cells in claims(result, protocol).items():
+        lines.append(f"{name}: {len(result.cells) - len(cells)} of {len(result.cells)} cells hold")
+        lines += [
+            f"  {c.condition.name}: ECE {c.error!s}, ellipse {c.coverage!s}" for c in cells[:10]
+        ]
     for key in ("primary", "secondary"):
         lines += ["", f"{protocol.figures[key].name:32}{'both':>24}{'camera':>24}{'lidar':>24}"]
         lines += [

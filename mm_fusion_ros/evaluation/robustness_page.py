@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 import numpy as np
 
 from mm_fusion_ros.evaluation.conditions import groups
+from mm_fusion_ros.evaluation.pictures import Example
 from mm_fusion_ros.evaluation.protocol import Protocol
-from mm_fusion_ros.evaluation.report import bar_table, document, fact_list, with_interval
-from mm_fusion_ros.evaluation.robustness import Cell, Robustness
+from mm_fusion_ros.evaluation.report import (
+    LEGEND,
+    bar_table,
+    document,
+    fact_list,
+    picture,
+    with_interval,
+)
+from mm_fusion_ros.evaluation.robustness import Cell, Robustness, claims, worst_first
 from mm_fusion_ros.evaluation.scoring import BOTH, CAMERA, LIDAR
 from mm_fusion_ros.evaluation.table import HEADINGS, finite, plain
 
@@ -30,7 +38,10 @@ MAP_STYLE = """
 """
 
 
-def page(result: Robustness, protocol: Protocol, *, title: str, facts: Mapping[str, str]) -> str:
+def page(
+    result: Robustness, protocol: Protocol, *, title: str, facts: Mapping[str, str],
+    pictures: Sequence[Example] = (),
+) -> str:  # fmt: skip
     """The whole page as HTML.
 
     Args:
@@ -38,6 +49,7 @@ def page(result: Robustness, protocol: Protocol, *, title: str, facts: Mapping[s
         protocol: that it was taken by.
         title: heading.
         facts: model, seeds, machine: what a figure needs to be believed.
+        pictures: of the worst cells.
     """
     sections = [f"<h1>{escape(title)}</h1>", fact_list(facts), "<h2>Bars</h2>", bars_of(result)]
     rule = protocol.robustness.floor
@@ -56,6 +68,12 @@ def page(result: Robustness, protocol: Protocol, *, title: str, facts: Mapping[s
             f"<h2>Every cell, {escape(protocol.figures[key].name)}, the worst first</h2>",
             cell_table(result, protocol, key),
         ]
+    for name, cells in claims(result, protocol).items():
+        held = len(result.cells) - len(cells)
+        sections.append(f"<h2>{escape(name)}: {held} of {len(result.cells)} cells hold</h2>")
+        sections += [claim_table(cells)] if cells else []
+    if pictures:
+        sections += ["<h2>Examples, the worst cells first</h2>", LEGEND, *map(picture, pictures)]
     return document(title, sections, MAP_STYLE)
 
 
@@ -132,9 +150,7 @@ def relative_table(result: Robustness, protocol: Protocol) -> str:
 def cell_table(result: Robustness, protocol: Protocol, key: str) -> str:
     """All cells, those that fall farthest below the floor first."""
     floor = protocol.robustness.floor
-    order = sorted(
-        result.cells, key=lambda c: np.nan_to_num(c.above_floor(key, floor).interval[0], nan=9.0)
-    )
+    order = worst_first(result.cells, key, floor)
     heads = "".join(f"<th>{escape(HEADINGS[name])}</th>" for name in (BOTH, CAMERA, LIDAR))
     body = "".join(
         f"<tr><td>{escape(cell.condition.name)}</td>"
@@ -152,6 +168,16 @@ def cell_table(result: Robustness, protocol: Protocol, key: str) -> str:
     )
 
 
+def claim_table(cells: Sequence[Cell]) -> str:
+    """What is claimed in those cells, and how far it holds."""
+    body = "".join(
+        f"<tr><td>{escape(cell.condition.name)}</td><td>{with_interval(str(cell.error))}</td>"
+        f"<td>{with_interval(str(cell.coverage))}</td></tr>"
+        for cell in cells
+    )
+    return f"<table><tr><th></th><th>ECE</th><th>90 % ellipse</th></tr>{body}</table>"
+
+
 def plain_robustness(result: Robustness, protocol: Protocol) -> dict[str, Any]:
     """Everything as plain values, for JSON."""
     floor = protocol.robustness.floor
@@ -167,6 +193,10 @@ def plain_robustness(result: Robustness, protocol: Protocol) -> dict[str, Any]:
         },
         "below_floor": {
             key: [cell.condition.name for cell in cells] for key, cells in result.fallen.items()
+        },
+        "calibration": {
+            cell.condition.name: {"ece": plain(cell.error), "coverage": plain(cell.coverage)}
+            for cell in result.cells
         },
         "costs": {cell.condition.name: finite(cell.cost("secondary")) for cell in result.cells},
         "gate": {cell.condition.name: finite(cell.detected) for cell in result.noticed},

@@ -15,6 +15,7 @@ from mm_fusion_ros.evaluation.bootstrap import Estimate, draws
 from mm_fusion_ros.evaluation.metrics import (
     BoxErrors,
     Calibration,
+    Offsets,
     box_errors,
     calibration,
     ellipse_coverage,
@@ -22,7 +23,7 @@ from mm_fusion_ros.evaluation.metrics import (
     offsets,
 )
 from mm_fusion_ros.evaluation.protocol import Protocol
-from mm_fusion_ros.evaluation.records import Findings, Truths
+from mm_fusion_ros.evaluation.records import Findings, Index, Truths
 
 BOTH, LIDAR, CAMERA = "both", "lidar", "camera"
 SUBSETS = (BOTH, LIDAR, CAMERA)
@@ -118,11 +119,7 @@ def score(records: Sequence[SceneRecord], protocol: Protocol) -> Score:
     subsets = {}
     for name in names:
         found = [record.found[name] for record in records]
-        placed = offsets(
-            truths, found, region=protocol.regions[protocol.position.region],
-            min_probability=protocol.position.min_probability,
-            gate=gate_of(name, protocol), by_bearing=name == CAMERA,
-        )  # fmt: skip
+        placed = placed_by(protocol, truths, found, name)
         subsets[name] = SubsetScore(
             precision={
                 key: mean_average_precision(
@@ -131,12 +128,7 @@ def score(records: Sequence[SceneRecord], protocol: Protocol) -> Score:
                 )
                 for key, figure in protocol.figures.items()
             },
-            calibration=calibration(
-                truths, found, drawn, region=protocol.regions[protocol.calibration.region],
-                radius_m=protocol.calibration.radius_m,
-                min_probability=protocol.calibration.min_probability,
-                bins=protocol.calibration.bins,
-            ),
+            calibration=calibrated_by(protocol, truths, found, drawn),
             coverage=ellipse_coverage(placed, drawn),
             follows=errors_follow_sigmas(placed, drawn),
             boxes=box_errors(
@@ -171,6 +163,28 @@ def score(records: Sequence[SceneRecord], protocol: Protocol) -> Score:
         ],
         stages=stage_figures(records),
     )
+
+
+def calibrated_by(
+    protocol: Protocol, truths: Sequence[Truths], found: Sequence[Findings], drawn: Index
+) -> Calibration:
+    """The class probability's calibration, as the protocol has it."""
+    rule = protocol.calibration
+    return calibration(
+        truths, found, drawn, region=protocol.regions[rule.region], radius_m=rule.radius_m,
+        min_probability=rule.min_probability, bins=rule.bins,
+    )  # fmt: skip
+
+
+def placed_by(
+    protocol: Protocol, truths: Sequence[Truths], found: Sequence[Findings], subset: str
+) -> Offsets:
+    """How far a subset's answers are off their objects, assigned as the protocol has it."""
+    rule = protocol.position
+    return offsets(
+        truths, found, region=protocol.regions[rule.region], min_probability=rule.min_probability,
+        gate=gate_of(subset, protocol), by_bearing=subset == CAMERA,
+    )  # fmt: skip
 
 
 def gate_of(subset: str, protocol: Protocol) -> float:

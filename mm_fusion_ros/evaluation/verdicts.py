@@ -13,7 +13,7 @@ from mm_fusion_ros.evaluation.bootstrap import Estimate
 from mm_fusion_ros.evaluation.protocol import Protocol
 from mm_fusion_ros.evaluation.reactions import Reactions
 from mm_fusion_ros.evaluation.report import bar_table, document, fact_list, with_interval
-from mm_fusion_ros.evaluation.robustness import Robustness
+from mm_fusion_ros.evaluation.robustness import Robustness, claims
 from mm_fusion_ros.evaluation.scoring import BOTH, Score
 
 KEY = "verdicts"
@@ -81,6 +81,10 @@ def of_robustness(result: Robustness, protocol: Protocol) -> list[Verdict]:
             Verdict("gate notices, least AUROC", f"{first.detected:.3f} ({first.condition.name})",
                     f">= {rule.least:g}", first.detected >= rule.least),
         ]  # fmt: skip
+    for name, cells in claims(result, protocol).items():
+        worst = f", worst {cells[0].condition.name}" if cells else ""
+        held = f"{count - len(cells)} of {count} cells hold{worst}"
+        found.append(Verdict(name, held, "all", not cells))
     return found
 
 

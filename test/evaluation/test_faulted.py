@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -20,10 +22,15 @@ from mm_fusion_ros.evaluation.conditions import (
     moved,
 )
 from mm_fusion_ros.evaluation.faulted import SCENES, check_fingerprint, run_faulted
+from mm_fusion_ros.evaluation.pictures import (
+    examples_under_faults,
+    f1,
+    worst_under_faults,
+)
 from mm_fusion_ros.evaluation.protocol import FloorRule, MotionRule, load_protocol
 from mm_fusion_ros.evaluation.records import Findings, Truths
 from mm_fusion_ros.evaluation.robustness_page import page, plain_robustness
-from mm_fusion_ros.evaluation.scoring import BOTH, CAMERA, LIDAR
+from mm_fusion_ros.evaluation.scoring import BOTH, CAMERA, LIDAR, SceneRecord
 from mm_fusion_ros.evaluation.watching import watched
 from mm_fusion_ros.faults.injection import kinds
 from mm_fusion_ros.samples import CameraFrame, LidarScan, Modality
@@ -187,6 +194,60 @@ def test_what_is_lost_under_a_fault_shows_and_the_sensor_that_was_not_struck_is_
     html = page(result, protocol, title="a < b", facts={"model": "m"})
     assert "a &lt; b" in html and "camera: fog" in html and "class=fallen" in html
     assert plain_robustness(result, protocol)["below_floor"]["secondary"] == ["camera.fog:3"]
+
+
+def test_what_is_claimed_under_a_fault_is_held_against_what_is_so() -> None:
+    records = [record(seed) for seed in range(6)]
+    cell = robustness.score_cell(records, PROTOCOL, Condition("camera", "fog", 3))
+    # 0.9 is said, and all that is said is right, where it is said to be: too much of both.
+    assert cell.error.value == pytest.approx(0.1)
+    assert cell.coverage.value == pytest.approx(1.0)
+    rule = replace(PROTOCOL.robustness, missing={}, mean_relative={})
+    protocol = replace(PROTOCOL, robustness=rule)
+    result = robustness.summed_up([cell], protocol, len(records))
+    claimed = robustness.claims(result, protocol)
+    assert list(claimed.values()) == [[cell], [cell]]
+    assert "<td>camera.fog:3</td><td>0.100" in page(result, protocol, title="t", facts={})
+    plain = plain_robustness(result, protocol)["calibration"]["camera.fog:3"]
+    assert plain["ece"]["value"] == pytest.approx(0.1)
+    honest = replace(cell, error=Estimate(0.05, np.full(4, 0.05), 6))
+    result = robustness.summed_up([honest], protocol, len(records))
+    assert result.miscalibrated(rule.calibration) == []
+
+
+def test_the_scene_that_lost_most_stands_for_its_cell() -> None:
+    places = (10.0, 20.0, 30.0)
+    fine = {BOTH: findings(*places), CAMERA: findings(), LIDAR: findings(*places)}
+
+    def of(seed: int, *seen: float) -> FaultedRecord:
+        struck = {BOTH: findings(*seen), CAMERA: findings()}
+        return FaultedRecord(seed, truths(*places), {CLEAN_NAME: fine, "camera.fog:3": struck}, {})
+
+    records = [of(1, 10.0, 20.0), of(2, 10.0), of(3, *places)]
+    cell = robustness.score_cell(records, PROTOCOL, Condition("camera", "fog", 3))
+    ((condition, chosen),) = worst_under_faults([cell], records, PROTOCOL, 5)
+    assert condition.name == "camera.fog:3" and chosen.seed == 2
+    assert f1(chosen, PROTOCOL) == pytest.approx(0.5)  # 1 of 3, and nothing wrong
+    assert f1(chosen, PROTOCOL, LIDAR) == 1.0
+
+
+def test_examples_show_what_the_struck_sensors_showed() -> None:
+    pytest.importorskip("open3d", reason="open3d is absent; `make setup` installs it")
+    small = replace(PROTOCOL, image_size=(384, 288))
+    seed = PROTOCOL.seeds["validation"][0]
+    answers = {name: findings(10.0) for name in (BOTH, CAMERA, LIDAR)}
+    asked = SceneRecord(seed, truths(10.0, 20.0, 30.0), answers, {})
+    conditions = [Condition("camera", "black"), Condition("camera", "absent"), CLEAN]
+    drawn = examples_under_faults([(each, asked) for each in conditions], small)
+    black, absent, clean = (
+        cv2.imdecode(np.frombuffer(base64.b64decode(each.jpeg), np.uint8), cv2.IMREAD_COLOR)
+        for each in drawn
+    )
+    # The view from above stands at the right; where no image came there is nothing beside it.
+    assert black.shape == clean.shape and absent.shape[1] < clean.shape[1]
+    top = slice(0, 60), slice(0, 300)
+    assert black[top].mean() < 0.5 * clean[top].mean()
+    assert drawn[0].caption.startswith("camera.black, scene") and "lidar alone" in drawn[0].caption
 
 
 def test_a_small_specialist_is_taken_whole() -> None:

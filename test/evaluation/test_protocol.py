@@ -74,7 +74,7 @@ def test_more_scenes_than_a_split_has_and_unknown_splits_are_refused() -> None:
         ("scenes: 500", "scene: 500", "scene"),
         ("region: in_view", "region: upstairs", r"\['upstairs'\] are used and not defined"),
         ("  secondary:", "  other:", r"\['secondary'\] are not defined"),
-        ("name: exam_v4", "name: [", "ParserError"),
+        ("name: exam_v5", "name: [", "ParserError"),
     ],
 )
 def test_a_protocol_that_does_not_fit_is_refused(

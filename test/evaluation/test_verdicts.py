@@ -74,7 +74,13 @@ def test_the_parts_under_faults_and_of_reactions_name_their_bars() -> None:
         3, [], [Bar("mRA", estimate(0.8), 0.75)], {}, {"primary": [], "secondary": []}
     )
     said = verdicts.of_robustness(robust, PROTOCOL)
-    assert [each.name.split(",")[0] for each in said] == ["mRA", "floor", "floor"]
+    assert [each.name.split(",")[0] for each in said] == [
+        "mRA",
+        "floor",
+        "floor",
+        "ECE under fault",
+        "90 % ellipse under fault",
+    ]
     assert all(each.reached for each in said)
     reactions = Reactions(3, [], [], {"camera": estimate(0.02), "lidar": estimate(0.0)})
     alarms = verdicts.of_reactions(reactions, PROTOCOL)[2:]
