@@ -162,16 +162,24 @@ def score(records: Sequence[Record], protocol: Protocol) -> dict[str, Estimate]:
     for question, (sensor, change) in QUESTIONS.items():
         of = [record.places if change == THING else record.samples for record in records]
         usual, strange = (
-            _joined([values.get(f"{sensor}|{key}", []) for values in of]) for key in (USUAL, change)
+            [values.get(f"{sensor}|{key}", []) for values in of] for key in (USUAL, change)
         )
-        result[question] = Estimate(
-            area(usual[0], strange[0]),
-            np.array([
-                area(usual[0], strange[0], row[usual[1]], row[strange[1]]) for row in drawn
-            ]),
-            len(records),
-        )  # fmt: skip
+        result[question] = told_apart(usual, strange, drawn)
     return result
+
+
+def told_apart(
+    usual: Sequence[Sequence[float]], strange: Sequence[Sequence[float]], drawn: Index
+) -> Estimate:
+    """AUROC of the values of what is strange against those of what is usual.
+
+    Args:
+        usual, strange: scene by scene.
+        drawn: (B, scenes) from `draws`.
+    """
+    (low, of_low), (high, of_high) = _joined(usual), _joined(strange)
+    replicates = [area(low, high, row[of_low], row[of_high]) for row in drawn]
+    return Estimate(area(low, high), np.array(replicates), len(usual))
 
 
 def _joined(values: Sequence[Sequence[float]]) -> tuple[Float, Index]:

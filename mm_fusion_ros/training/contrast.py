@@ -17,9 +17,33 @@ from mm_fusion_ros.perception.grid import FEATURE_CELLS, RASTER
 from mm_fusion_ros.training.dataset import Batch
 
 WIDTH = 32
+USUAL = 0.5
+"""Root mean square that trained features have."""
+HOLDING = 0.1
 PLACES = 96
 """Of each sample, at most; drawn anew at every step."""
 MOST_SHARPNESS = math.log(100.0)
+
+
+class Projection(nn.Module):
+    """Features of places to directions in a space of WIDTH.
+
+    They are standardised over the places first: what all places have in common tells none of them
+    from another, and untrained features are almost nothing else. Without it all directions fall
+    together and nothing is ever learned.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.map = nn.Linear(channels, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, channels) to (n, WIDTH) of length 1."""
+        centred = x - x.mean(dim=0)
+        spread = centred.square().mean(dim=0)
+        # A channel that hardly varies is not blown up.
+        mapped = self.map(centred / (spread + 1e-3 * spread.mean() + 1e-8).sqrt())
+        return nn.functional.normalize(mapped - mapped.mean(dim=0), dim=1)
 
 
 class Contrast(nn.Module):
@@ -27,28 +51,30 @@ class Contrast(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.camera = nn.Linear(CAMERA_FEATURES, WIDTH)
-        self.lidar = nn.Linear(LIDAR_FEATURES, WIDTH)
+        self.camera = Projection(CAMERA_FEATURES)
+        self.lidar = Projection(LIDAR_FEATURES)
         self.sharpness = nn.Parameter(torch.tensor(math.log(1.0 / 0.07)))
 
     def forward(self, camera: Tensor, lidar: Tensor) -> dict[str, Tensor]:
         """Loss of (n, CAMERA_FEATURES) and (n, LIDAR_FEATURES), row by row of the same place.
 
         Returns:
-            "total": mean of both directions' cross-entropies.
+            "total": mean of both directions' cross-entropies, and what holds the features' scale:
+                directions have none, so that it would go anywhere, and no head could start from it.
             "found": how often the other modality's view of a place is the most like.
             "temperature": as learned.
         """
-        one = nn.functional.normalize(self.camera(camera), dim=1)
-        other = nn.functional.normalize(self.lidar(lidar), dim=1)
+        one, other = self.camera(camera), self.lidar(lidar)
         sharpness = self.sharpness.clamp(max=MOST_SHARPNESS)
         alike = one @ other.T * sharpness.exp()
         same = torch.arange(len(alike), device=alike.device)
         there = nn.functional.cross_entropy(alike, same)
         back = nn.functional.cross_entropy(alike.T, same)
         found = (alike.argmax(dim=1) == same).float().mean()
+        held = sum((x.square().mean() / USUAL**2 + 1e-8).log().square() for x in (camera, lidar))
         return {
-            "total": 0.5 * (there + back),
+            "total": 0.5 * (there + back) + HOLDING * held,
+            "alike": (0.5 * (there + back)).detach(),
             "found": found.detach(),
             "temperature": (-sharpness).exp().detach(),
         }

@@ -78,7 +78,7 @@ class TrainConfig:
     )
     learning_rate: dict[str, float] = field(
         default_factory=lambda: {
-            "contrast": 2e-3,
+            "contrast": 1e-3,
             "image": 2e-3,
             "lidar": 2e-3,
             "regions": 2e-3,
@@ -219,8 +219,8 @@ def image_terms(net: FusionNet, features: Tensor, batch: Batch) -> dict[str, Ten
 
 
 def rate(step: int, steps: int, peak: float) -> float:
-    """Linear warm-up over the first 3 %, then a cosine down to 1 %."""
-    warm = max(1, steps * 3 // 100)
+    """Linear warm-up over 3 %, at least 30 steps or a quarter, then a cosine down to 1 %."""
+    warm = max(1, min(30, steps // 4), steps * 3 // 100)
     if step < warm:
         return peak * (step + 1) / warm
     progress = (step - warm) / max(1, steps - warm)

@@ -61,6 +61,28 @@ def test_the_loss_is_least_where_each_is_most_like_its_own() -> None:
     assert contrast(one, torch.randn(20, LIDAR_FEATURES))["found"] < 0.4
 
 
+@torch.no_grad()
+def test_what_all_places_share_does_not_hide_what_tells_them_apart() -> None:
+    torch.manual_seed(0)
+    contrast = Contrast()
+    told = 0.01 * torch.randn(20, CAMERA_FEATURES)
+    plain, shifted = contrast.camera(told), contrast.camera(told + 7.0)
+    assert torch.allclose(plain, shifted, atol=1e-3)
+    assert torch.allclose(plain.norm(dim=1), torch.ones(20), atol=1e-5)
+    assert float((plain @ plain.T).mean()) < 0.1  # spread over all directions
+
+
+@torch.no_grad()
+def test_the_scale_of_the_features_is_held() -> None:
+    torch.manual_seed(0)
+    contrast = Contrast()
+    one, other = torch.randn(20, CAMERA_FEATURES), torch.randn(20, LIDAR_FEATURES)
+    usual, large = contrast(0.5 * one, 0.5 * other), contrast(50.0 * one, 50.0 * other)
+    assert torch.isclose(large["alike"], usual["alike"], atol=1e-3)
+    assert large["total"] > usual["total"] + 5.0
+    assert torch.isclose(usual["total"], usual["alike"], atol=0.05)
+
+
 def test_features_are_read_at_their_places() -> None:
     grid = torch.arange(2 * 3 * 4 * 4).reshape(2, 3, 4, 4)
     got = at(grid, torch.tensor([1, 0]), torch.tensor([5, 15]))

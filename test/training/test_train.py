@@ -118,7 +118,9 @@ def test_every_epoch_sees_every_scene_once_and_counts_on() -> None:
 
 def test_the_rate_warms_up_and_cools_down() -> None:
     # 100 steps: 3 of warm-up, then a cosine to 1 %.
-    assert [round(rate(step, 100, 3.0), 6) for step in range(3)] == [1.0, 2.0, 3.0]
+    assert [round(rate(step, 2000, 3.0), 6) for step in (0, 1, 59)] == [0.05, 0.1, 3.0]
+    assert [round(rate(step, 8, 3.0), 6) for step in range(2)] == [1.5, 3.0]  # of few, a quarter
+    assert rate(29, 200, 3.0) == pytest.approx(3.0) and rate(28, 200, 3.0) < 3.0
     assert rate(99, 100, 3.0) == pytest.approx(0.03, abs=0.01)
 
 
