@@ -134,6 +134,7 @@ class Usual:
         compare: gives what is judged, of the figure and its reference.
         nothing, whole: what that is where nothing is left to trust, and where all is.
         reaches: whether it is what the sensor reaches, so that the reference rises at once.
+        least: the factor is never less: what the figure cannot spoil is left.
     """
 
     reason: Reason
@@ -141,6 +142,11 @@ class Usual:
     nothing: float
     whole: float
     reaches: bool = False
+    least: float = 0.0
+
+    def factor(self, value: float, usual: float) -> float:
+        """How far the sensor is still believed, 0..1."""
+        return max(self.least, rising(self.compare(value, usual), self.nothing, self.whole))
 
     def weight(self, value: float, usual: float, count: int) -> float:
         """How much the newest value, the `count`-th, moves the reference."""
@@ -187,6 +193,10 @@ USUAL: dict[Modality, dict[str, Usual]] = {
         # Drops, dust, and echoes of what is not there.
         "stray_fraction": Usual(Reason.NOISY, excess, 0.2, 0.002),
         "rough_fraction": Usual(Reason.NOISY, excess, 0.6, 0.02),
+        # Knocked: the ground leans [rad] otherwise than before. From one sweep to the next it moves
+        # by a thousandth; braking and bumps tilt a robot by a hundredth or two. Where the objects
+        # are about a sensor that leans is known still, if not well.
+        "tilt": Usual(Reason.MISALIGNED, excess, 0.06, 0.01, least=0.15),
     },
 }
 
@@ -322,8 +332,7 @@ class SourceMonitor:
             )
         for name, rule in USUAL.get(self._modality, {}).items():
             if name in self.quality and name in self._usual:
-                judged = rule.compare(self.quality[name], self._usual[name])
-                factor = rising(judged, rule.nothing, rule.whole)
+                factor = rule.factor(self.quality[name], self._usual[name])
                 result[rule.reason] = min(factor, result.get(rule.reason, 1.0))
         return result
 

@@ -147,6 +147,22 @@ def test_a_dark_camera_or_a_leaning_lidar_is_not_a_misaligned_camera() -> None:
     assert trust < 0.6 and reason is Reason.MISALIGNED
 
 
+def test_a_lidar_that_was_knocked_is_noticed_at_once_and_a_bump_costs_little() -> None:
+    watched = Drive()
+    watched.go_on([3.5] * 10, tilt=0.008)
+    assert watched.verdict("top") == (1.0, Reason.OK)
+    watched.go_on([3.5], tilt=0.024)  # a bump: a degree
+    assert watched.verdict("top")[0] > 0.8
+    watched.go_on([3.5], tilt=0.055)
+    trust, reason = watched.verdict("top")
+    assert trust < 0.5 and reason is Reason.MISALIGNED
+    # However far it leans, it is not left out: it still knows that something stands there.
+    watched.go_on([3.5], tilt=0.085)
+    assert watched.verdict("top")[0] > ReliabilityConfig().fuse_above
+    watched.go_on([3.5] * 2, tilt=0.008)
+    assert watched.verdict("top") == (1.0, Reason.OK)
+
+
 @pytest.mark.parametrize(("roll", "pitch"), [(0.0, 0.0), (0.05, 0.0), (0.0, -0.04), (0.03, 0.03)])
 def test_the_ground_tells_how_a_lidar_leans(scenes: list, roll: float, pitch: float) -> None:
     wrong = from_euler(np.zeros(3), roll, pitch, 0.0)
