@@ -58,8 +58,7 @@ class GatedFusion(WeighingFusion):
         )
         correction = self.gate(evidence)
 
-        ratio = (log_variance_lidar - log_variance_camera).mean(dim=1, keepdim=True)
-        ratio = ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+        ratio = (uncertain_lidar - uncertain_camera).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
         ratio = ratio + log_trust[:, :1] - log_trust[:, 1:]
         logit = ratio + correction[:, :2] + ABSENT * (has_camera - has_lidar)
         camera_weight = torch.sigmoid(logit) * has_camera
