@@ -50,7 +50,7 @@ VARYING: Mapping[str, Mapping[str, Mapping[int, str]]] = {
         "camera": CELLS, "lidar": CELLS, "trust": CELLS, "by_camera": CELLS, "by_lidar": CELLS,
         "output": CELLS, "share": CELLS,
     },
-    "regions": {"crops": OBJECTS, "about": OBJECTS, "classes": OBJECTS, "colours": OBJECTS},
+    "regions": dict.fromkeys(("crops", "about", "classes", "colours", "depth"), OBJECTS),
 }  # fmt: skip
 """Axes that may have any length, by graph and by its inputs and outputs: any number of cameras and
 of crops, and any rectangle of cells with even edges."""
@@ -153,16 +153,16 @@ class FusionGraph(nn.Module):
 
 
 class RegionsGraph(nn.Module):
-    """crops (n, CROP, CROP, 3) uint8 RGB, about (n, A) -> log-probabilities of each crop."""
+    """crops (n, CROP, CROP, 3) uint8 RGB, about (n, A) -> log-probabilities, depth of each."""
 
     def __init__(self, net: FusionNet) -> None:
         super().__init__()
         self.head = net.region_head
 
-    def forward(self, crops: Tensor, about: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, crops: Tensor, about: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See the class."""
-        classes, colours = self.head(crops.permute(0, 3, 1, 2).float(), about)
-        return classes, colours
+        classes, colours, depth = self.head(crops.permute(0, 3, 1, 2).float(), about)
+        return classes, colours, depth
 
 
 def bake(module: nn.Module) -> nn.Module:
@@ -234,7 +234,7 @@ def graphs(
                 "crops": torch.zeros(1, CROP, CROP, 3, dtype=torch.uint8),
                 "about": torch.zeros(1, ABOUT),
             },
-            ["classes", "colours"],
+            ["classes", "colours", "depth"],
         ),
     }
 

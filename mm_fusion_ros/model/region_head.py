@@ -1,4 +1,4 @@
-"""What stands in a piece of an image: class and colour of one object that was found already.
+"""What stands in a piece of an image: class, colour and distance of one object found already.
 
 The grid says where things are; what they are is seen best in the picture, at its full resolution.
 Looking again at each proposal is the second stage of a detector (Girshick, 2015).
@@ -14,6 +14,7 @@ from mm_fusion_ros.outputs import CLASSES, COLOURS
 from mm_fusion_ros.perception.regions import ABOUT
 
 WIDTHS = (24, 48, 96)
+LOG_SCALE = (-4.0, 0.5)
 
 
 class RegionHead(nn.Module):
@@ -21,6 +22,9 @@ class RegionHead(nn.Module):
 
     Besides the classes it may answer that the crop shows none of them: something else stands
     before the object, or nothing is there. Then the image has nothing to say of it.
+
+    It also says how many times farther the object stands than the box that was cut out: a box that
+    is too near is too large for what it shows, and too low.
     """
 
     def __init__(self) -> None:
@@ -35,8 +39,12 @@ class RegionHead(nn.Module):
         # The middle shows the object, the mean its surroundings as well.
         self.hidden = nn.Sequential(nn.Linear(2 * third + ABOUT, 96), nn.ReLU(inplace=True))
         self.output = nn.Linear(96, len(CLASSES) + 1 + len(COLOURS))
+        self.depth = nn.Linear(96, 2)
+        nn.init.zeros_(self.depth.weight)
+        with torch.no_grad():
+            self.depth.bias.copy_(torch.tensor([0.0, -2.0]))
 
-    def forward(self, crops: Tensor, about: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, crops: Tensor, about: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Judges crops.
 
         Args:
@@ -46,12 +54,16 @@ class RegionHead(nn.Module):
                 light's own colour away (grey world).
 
         Returns:
-            (n, classes + 1) log-probabilities, the last "none of these"; (n, colours) likewise.
+            (n, classes + 1) log-probabilities, the last "none of these"; (n, colours) likewise;
+            (n, 2) mean and log-scale of a Laplace distribution over the logarithm of the object's
+            distance from the camera, in the ground plane, as a multiple of its box's.
         """
         light = about[:, :3, None, None]
         relative = torch.log(crops + 8.0) - 4.0 - light
         x = self.trunk(self.stem(torch.cat([crops * (1.0 / 127.5) - 1.0, relative], dim=1)))
         pooled = torch.cat([x.mean(dim=(2, 3)), x[:, :, 1:3, 1:3].mean(dim=(2, 3)), about], dim=1)
-        said = self.output(self.hidden(pooled))
-        classes, colours = said.split((len(CLASSES) + 1, len(COLOURS)), dim=1)
-        return torch.log_softmax(classes, dim=1), torch.log_softmax(colours, dim=1)
+        hidden = self.hidden(pooled)
+        classes, colours = self.output(hidden).split((len(CLASSES) + 1, len(COLOURS)), dim=1)
+        mean, scale = self.depth(hidden).split(1, dim=1)
+        depth = torch.cat([mean, scale.clamp(*LOG_SCALE)], dim=1)
+        return torch.log_softmax(classes, dim=1), torch.log_softmax(colours, dim=1), depth

@@ -31,6 +31,7 @@ class Calibration:
         look_weight: how much the images' word on the class counts; 0 is not at all.
         exists_weights: how much the images' word on whether anything is there counts, in the order
             of `second_look.exists_evidence`; added to the final logit.
+        depth_weight: how much the images' word on distances counts; 0 is not at all.
         colour_scale: multiplies the evidence for a colour.
         class_prior, colour_prior: how often the region head sees each, so that what it says can be
             taken as evidence; empty for all alike.
@@ -47,6 +48,7 @@ class Calibration:
     final_bias: float = 0.0
     look_weight: float = 1.0
     exists_weights: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    depth_weight: float = 0.0
     colour_scale: float = 1.0
     class_prior: tuple[float, ...] = ()
     colour_prior: tuple[float, ...] = ()

@@ -42,7 +42,7 @@ from mm_fusion_ros.perception.grid import (
 from mm_fusion_ros.perception.painting import paint
 from mm_fusion_ros.perception.rays import ray_planes
 from mm_fusion_ros.perception.regions import cut
-from mm_fusion_ros.perception.second_look import NO_COLOUR, Judgement, Looks, judge
+from mm_fusion_ros.perception.second_look import NO_COLOUR, Judgement, Looks, brought_nearer, judge
 from mm_fusion_ros.perception.window import Window
 from mm_fusion_ros.samples import Float
 from mm_fusion_ros.sensors.camera import PreparedImage
@@ -73,8 +73,8 @@ class Detections:
             without any, over the cells.
         aleatoric_m2: source name to the mean position variance [m^2] that it alone predicts
             where the objects are; absent without objects.
-        found, looks: what they were judged by: all that the grid gave, and what each image says
-            of it; in another order and of more objects.
+        found, looks: what they were judged by: all that the grid gave, in its places, and what
+            each image says of it; in another order and of more objects.
     """
 
     objects: tuple[FusedObject, ...]
@@ -203,6 +203,9 @@ class Detector:
             output, share = self._fuse(cameras, placed, merged, believed)
             found = decode(output, calibration, FIRST_LOOK * least, self._config.max_objects)
         looks = self._look(found, cameras)
+        if calibration.depth_weight and looks:
+            found = brought_nearer(found, looks, calibration.depth_weight)
+            looks = self._look(found, cameras)
         judgement = judge(found.class_logits, looks, calibration, trust)
 
         rows = np.flatnonzero(judgement.probability >= least)
@@ -310,6 +313,9 @@ class Detector:
                 said.in_view[regions.rows] = True
                 said.claimed[regions.rows] = regions.claimed
                 said.colours[regions.rows] = np.exp(judged["colours"].astype(np.float64))
+                if "depth" in judged:
+                    said.depth[regions.rows] = judged["depth"]
+                said.eye[:] = base_from_camera[:2, 3]
         return looks
 
     def _merge(self, lidars: Sequence[LidarFeature]) -> LidarFeature:

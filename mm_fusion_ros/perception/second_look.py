@@ -9,13 +9,15 @@ and what an image cannot see changes nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mm_fusion_ros.outputs import CLASSES, COLOURS
-from mm_fusion_ros.perception.decode import Calibration
+from mm_fusion_ros.perception import maps
+from mm_fusion_ros.perception.decode import Calibration, Found
+from mm_fusion_ros.perception.regions import NEAREST_M
 from mm_fusion_ros.samples import Float
 
 SMALLEST = 1e-4
@@ -25,6 +27,8 @@ LARGEST_PROBABILITY = 0.999
 LEAST_VARIANCE = 0.05
 """Of a class that is certain; keeps one sure voice from outweighing all others for ever."""
 NO_COLOUR = -1
+SAME_PLACE_M = 0.7
+"""Objects that an image puts nearer to each other than this are one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +40,16 @@ class Looks:
         colours: (n, colours) probabilities.
         in_view: (n,) whether the image reaches where the object is.
         claimed: (n,) whether a stronger object has nearly the same piece of the image.
+        depth: (n, 2) mean and log-scale of the logarithm of how many times farther it stands.
+        eye: (n, 2) from where each was seen, in base_link [m].
     """
 
     classes: Float
     colours: Float
     in_view: NDArray[np.bool_]
     claimed: NDArray[np.bool_]
+    depth: Float
+    eye: Float
 
     @classmethod
     def blind(cls, count: int) -> Looks:
@@ -49,7 +57,8 @@ class Looks:
         classes = np.zeros((count, len(CLASSES) + 1))
         classes[:, -1] = 1.0
         colours = np.full((count, len(COLOURS)), 1.0 / len(COLOURS))
-        return cls(classes, colours, np.zeros(count, bool), np.zeros(count, bool))
+        nowhere = np.zeros(count, bool), np.zeros(count, bool)
+        return cls(classes, colours, *nowhere, np.zeros((count, 2)), np.zeros((count, 2)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +164,43 @@ def combined(
     best = both.argmax(axis=1)
     probability = np.clip(exists * both.max(axis=1), 1e-6, LARGEST_PROBABILITY)
     return best, np.log(probability / (1.0 - probability))
+
+
+def brought_nearer(
+    found: Found, looks: Mapping[str, Looks], weight: float, *, merge: bool = True
+) -> Found:
+    """Objects moved along the rays of the images that see them, by what those say of distances.
+
+    Grid and images by the inverse of their variances, an image's as far as it shows any object.
+    Along a ray the grid of a camera often proposes one object several times.
+
+    Args:
+        found: as the grid has them, strongest first.
+        looks: by image.
+        weight: `Calibration.depth_weight`.
+        merge: of those that then stand in one place, only the first stays.
+    """
+    centre = found.centre.copy()
+    along = np.clip(found.log_variance[:, 0].astype(np.float64), *maps.LOG_VARIANCE_RANGE)
+    precision = np.exp(-along)
+    for each in looks.values():
+        ray = centre[:, :2] - each.eye
+        away = np.maximum(np.linalg.norm(ray, axis=1), NEAREST_M)
+        # Of a Laplace distribution; the scale is relative.
+        variance = 2.0 * (away * np.exp(each.depth[:, 1])) ** 2
+        said = weight * each.in_view * (1.0 - each.classes[:, -1]) / variance
+        precision += said
+        centre[:, :2] = each.eye + ray * np.exp(said / precision * each.depth[:, 0])[:, None]
+    log_variance = found.log_variance.copy()
+    log_variance[:, 0] = -np.log(precision)
+    moved = replace(found, centre=centre, log_variance=log_variance)
+    if not merge:
+        return moved
+    apart = np.linalg.norm(centre[:, None, :2] - centre[:, :2], axis=2) < SAME_PLACE_M
+    stays = np.ones(len(found), bool)
+    for row in range(1, len(found)):
+        stays[row] = not (apart[row, :row] & stays[:row]).any()
+    return moved.take(np.flatnonzero(stays))
 
 
 def judge(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,118 +12,30 @@ from numpy.typing import NDArray
 from rich.progress import track
 from scipy.optimize import minimize, minimize_scalar
 
-from mm_fusion_ros.config import CameraConfig, LidarConfig, PerceptionConfig
-from mm_fusion_ros.evaluation.matching import assign
+from mm_fusion_ros.config import PerceptionConfig
 from mm_fusion_ros.evaluation.protocol import Protocol, load_protocol
-from mm_fusion_ros.evaluation.records import Findings, Truths
 from mm_fusion_ros.inference.model_folder import ModelFolder
-from mm_fusion_ros.outputs import CLASSES, COLOURS
-from mm_fusion_ros.perception import maps
-from mm_fusion_ros.perception.decode import Calibration, Found, evidence_of_variance
+from mm_fusion_ros.perception.decode import Calibration
 from mm_fusion_ros.perception.detector import Detector
 from mm_fusion_ros.perception.features import CameraFeature, LidarFeature
 from mm_fusion_ros.perception.second_look import (
-    Looks,
-    class_evidence,
-    colour_evidence,
     combined,
-    exists_evidence,
     judge,
     on_grid,
 )
-from mm_fusion_ros.samples import Float
-from mm_fusion_ros.sensors.camera import CameraIntake, PreparedImage
-from mm_fusion_ros.sensors.lidar import LidarIntake, PreparedScan
 from mm_fusion_ros.training import cache
 from mm_fusion_ros.training.cache import Scene
+from mm_fusion_ros.training.cases import NOT_ASKED, Case, case_of, owners, prepare
+from mm_fusion_ros.training.places import fit_depth, fit_slopes, position_errors
 
 SUBSETS = ("camera", "lidar", "both")
 """In this order they are fitted: where both are combined late, it is what each alone is calibrated
 to say."""
-MIN_ERRORS = 50
-LEAST_ERROR_M = 0.02
-SLOPES_RIDGE = 0.01
-"""What a slope must earn: where nothing varies, none is drawn."""
 COVERAGE = 0.9
 COVERAGE_SIGMAS = 1.6449
 """A standard normal lies within so many sigmas with probability COVERAGE."""
 COVERAGE_ELLIPSE = 4.6052
 """The same for the squared Mahalanobis distance in two dimensions."""
-NO_TRUTH, NOT_ASKED = -1, -2
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """What was found in one scene by one subset of sensors.
-
-    Attributes:
-        found: on the grid, in any order.
-        looks: what each image says of them.
-        asked: (k,) which of the scene's objects these sensors can be asked for.
-    """
-
-    found: Found
-    looks: Mapping[str, Looks]
-    scene: Scene
-    asked: NDArray[np.bool_]
-
-    def by_images(self, calibration: Calibration) -> tuple[Float, Float]:
-        """Evidence of all images together on what is there, (n, classes) and (n, colours)."""
-        classes = np.zeros((len(self.found), len(CLASSES)))
-        colours = np.zeros((len(self.found), len(COLOURS)))
-        for looks in self.looks.values():
-            classes += class_evidence(looks, calibration)
-            colours += colour_evidence(looks, calibration)
-        return classes, colours
-
-    def exists(self) -> Float:
-        """(n, 3), `exists_evidence` of all images together."""
-        return sum(
-            (exists_evidence(looks) for looks in self.looks.values()),
-            start=np.zeros((len(self.found), 3)),
-        )
-
-
-def prepare(seed: int, protocol: Protocol) -> tuple[Scene, list[PreparedImage], PreparedScan]:
-    """A scene as the exam sees it, through the sensors' own intakes."""
-    from mm_fusion_ros.sim.drive import scene  # open3d stays out of a process that only fits
-
-    sample = scene(seed, image_size=protocol.image_size)
-    camera_intake, lidar_intake = CameraIntake(CameraConfig()), LidarIntake(LidarConfig())
-    images = [camera_intake.accept(frame)[0] for frame in sample.cameras]
-    return cache.of_sample(sample), images, lidar_intake.accept(sample.lidar)[0]
-
-
-def owners(
-    case: Case, scores: NDArray[np.float64], kinds: NDArray[np.int64] | None, radius_m: float
-) -> NDArray[np.int64]:
-    """The object that each detection is about: strongest first, the nearest that is free.
-
-    Args:
-        case: the detections and the truth.
-        scores: (n,) the strongest is matched first.
-        kinds: (n,) classes that must agree, or None for any.
-        radius_m: farthest apart [m].
-
-    Returns:
-        (n,) row of the object; `NO_TRUTH` where none is near, `NOT_ASKED` where it is near one
-        that counts neither way.
-    """
-    scene = case.scene
-    result = np.full(len(case.found), NO_TRUTH)
-    free = np.ones(len(scene.boxes), bool)
-    for row in np.argsort(-scores, kind="stable"):
-        distance = np.linalg.norm(scene.boxes[:, :2] - case.found.centre[row, :2], axis=1)
-        near = (distance < radius_m) & free
-        if kinds is not None:
-            near &= scene.class_index == kinds[row]
-        if near.any():
-            index = int(np.argmin(np.where(near, distance, np.inf)))
-            free[index] = False
-            result[row] = index if case.asked[index] else NOT_ASKED
-        elif ((distance < 2.0 * radius_m) & ~case.asked).any():
-            result[row] = NOT_ASKED
-    return result
 
 
 def platt(logits: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[float, float]:
@@ -186,7 +98,9 @@ def priors(cases: Sequence[Case]) -> tuple[tuple[float, ...], tuple[float, ...]]
     )
 
 
-def fit(cases: Sequence[Case], by_bearing: bool, protocol: Protocol) -> Calibration:
+def fit(
+    cases: Sequence[Case], by_bearing: bool, protocol: Protocol, depth_weight: float = 0.0
+) -> Calibration:
     """The calibration that explains the cases best.
 
     Probabilities by likelihood: first of the grid alone, then how much the images' word counts
@@ -206,8 +120,9 @@ def fit(cases: Sequence[Case], by_bearing: bool, protocol: Protocol) -> Calibrat
     scale, bias = platt(np.concatenate(tops), np.concatenate(rights))
     class_prior, colour_prior = priors(cases)
     result = Calibration(
-        class_scale=scale, class_bias=bias, class_prior=class_prior, colour_prior=colour_prior
-    )
+        class_scale=scale, class_bias=bias, class_prior=class_prior, colour_prior=colour_prior,
+        depth_weight=depth_weight,
+    )  # fmt: skip
 
     # The images beside it, where there is an object, whatever it is.
     result = fit_looks(cases, result, radius_m)
@@ -245,32 +160,6 @@ def fit(cases: Sequence[Case], by_bearing: bool, protocol: Protocol) -> Calibrat
     )
 
 
-def fit_slopes(error: Float, evidence: Float) -> Float:
-    """How the variance grows with what speaks for it, so that the mean error follows the sigma.
-
-    By the likelihood of errors of exponential distribution, a proper score of their mean: that of
-    normal ones would heed little but the few that are about another object.
-
-    Args:
-        error: (n,) distances in the ground plane [m].
-        evidence: (n, 3) from `evidence_of_variance`, the first of which is what the network says.
-
-    Returns:
-        (3,), for `Calibration.variance_slopes`.
-    """
-    centred = evidence - evidence.mean(axis=0)
-    error = np.maximum(error, LEAST_ERROR_M)
-
-    def loss(parameters: Float) -> float:
-        log_sigma = parameters[0] + 0.5 * (centred[:, 0] + centred @ parameters[1:])
-        fit = float(np.mean(log_sigma + error * np.exp(-log_sigma)))
-        return fit + SLOPES_RIDGE * float(np.square(parameters[1:]).mean())
-
-    start = np.append(np.log(max(float(error.mean()), 1e-3)), np.zeros(3))
-    found: Float = minimize(loss, start, method="L-BFGS-B").x[1:]
-    return found
-
-
 def fit_looks(cases: Sequence[Case], calibration: Calibration, radius_m: float) -> Calibration:
     """With the weights of the images' word on class and colour."""
     which, kinds, by_class, colours, by_colour = [], [], [], [], []
@@ -295,56 +184,6 @@ def fit_looks(cases: Sequence[Case], calibration: Calibration, radius_m: float) 
     return replace(
         calibration, look_weight=round(float(weight), 5), colour_scale=round(float(scale), 5)
     )
-
-
-def position_errors(
-    cases: Sequence[Case], calibration: Calibration, by_bearing: bool, protocol: Protocol
-) -> tuple[Float, Float, Float]:
-    """Position errors of detections, also of those that are badly placed, and raw sigmas.
-
-    Only near misses would make every covariance look honest, so answers are assigned to objects as
-    the exam does it.
-
-    Returns:
-        errors, sigmas: (k, 3) each: along the ray, across it, z [m].
-        evidence: (k, 3) from `evidence_of_variance`.
-    """
-    rule = protocol.position
-    gate = float(np.radians(rule.bearing_gate_deg)) if by_bearing else rule.gate_m
-    errors, sigmas, evidence, sure = [], [], [], []
-    for case in cases:
-        boxes = case.scene.boxes.astype(np.float64)
-        truths = Truths(
-            case.scene.class_index, case.scene.colour_index, boxes[:, :3], boxes[:, 3:6],
-            boxes[:, 6], case.asked, np.zeros(len(boxes), bool),
-        )  # fmt: skip
-        found, judged = case.found, judge(case.found.class_logits, case.looks, calibration)
-        unseen = np.zeros(len(found), bool)
-        findings = Findings(
-            judged.kind, judged.probability, judged.colour, judged.colour_probability,
-            found.centre, found.size, found.yaw, np.zeros((len(found), 2, 2)), unseen,
-        )  # fmt: skip
-        owner = assign(truths, findings, gate=gate, by_bearing=by_bearing)
-        rows = np.flatnonzero(owner >= 0)
-        rows = rows[case.asked[owner[rows]]]
-        centre = found.centre[rows]
-        error = boxes[owner[rows], :3] - centre
-        radius = np.maximum(np.hypot(centre[:, 0], centre[:, 1]), 1e-3)
-        cosine, sine = centre[:, 0] / radius, centre[:, 1] / radius
-        along = error[:, 0] * cosine + error[:, 1] * sine
-        across = error[:, 1] * cosine - error[:, 0] * sine
-        errors.append(np.column_stack([along, across, error[:, 2]]))
-        raw = found.log_variance[rows].astype(np.float64)
-        sigmas.append(np.exp(0.5 * np.clip(raw, *maps.LOG_VARIANCE_RANGE)))
-        evidence.append(
-            evidence_of_variance(found.log_variance[rows], centre, judged.probability[rows])
-        )
-        sure.append(judged.probability[rows] >= rule.min_probability)
-    chosen = np.concatenate(sure)
-    if chosen.sum() < MIN_ERRORS:
-        chosen[:] = True
-    joined = [np.concatenate(each)[chosen] for each in (errors, sigmas, evidence)]
-    return joined[0], joined[1], joined[2]
 
 
 def figures(
@@ -425,31 +264,22 @@ def calibrate(
     shown: dict[str, dict[str, float]] = {}
     for subset in SUBSETS:
         done = {name: asdict(each) for name, each in calibrations.items()}
+        by_bearing, depth_weight = subset == "camera", 0.0
+        if by_bearing:
+            # A lidar knows distances; without one, the images are asked for them first.
+            with closing(Detector(opened, config, calibration=done)) as plain:
+                first = [case_of(plain, subset, *each) for each in encoded]
+            depth_weight = fit_depth(first, protocol)
+            done[subset] = asdict(Calibration(depth_weight=depth_weight))
         with closing(Detector(opened, config, calibration=done)) as fitted:
             cases = [
-                case(fitted, subset, *each)
+                case_of(fitted, subset, *each)
                 for each in track(encoded, description=f"calibration ({subset})")
             ]
-        by_bearing = subset == "camera"
-        calibrations[subset] = fit(cases, by_bearing, protocol)
+        calibrations[subset] = fit(cases, by_bearing, protocol, depth_weight)
         shown[subset] = figures(cases, calibrations[subset], by_bearing, protocol)
     detector.close()
     return (
         {subset: asdict(each) for subset, each in calibrations.items()} | {"familiar": familiar},
         shown,
     )
-
-
-def case(
-    detector: Detector, subset: str, scene: Scene, cameras: Sequence[CameraFeature],
-    lidar: LidarFeature,
-) -> Case:  # fmt: skip
-    """What a subset of sensors makes of a scene."""
-    by_lidar = scene.lidar_points >= cache.LIDAR_MIN_POINTS
-    by_camera = np.asarray(scene.seen.any(axis=1))
-    asked = {"both": by_camera | by_lidar, "lidar": by_lidar, "camera": by_camera}
-    said = detector.detect(
-        [] if subset == "lidar" else cameras, [] if subset == "camera" else [lidar]
-    )
-    assert said.found is not None
-    return Case(said.found, said.looks, scene, asked[subset])

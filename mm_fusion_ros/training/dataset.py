@@ -332,6 +332,7 @@ class RegionBatch:
     about: Tensor
     class_index: Tensor
     colour_index: Tensor
+    depth: Tensor
 
 
 @dataclass
@@ -403,7 +404,7 @@ def collate(items: Sequence[Item]) -> Batch:
         RegionBatch(
             *[
                 torch.from_numpy(np.concatenate([getattr(item.regions, name) for item in items]))
-                for name in ("crops", "about", "class_index", "colour_index")
+                for name in ("crops", "about", "class_index", "colour_index", "depth")
             ]
         ),
         targets,

@@ -12,6 +12,7 @@ from mm_fusion_ros.perception.grid import cell_centres
 
 VARIANCE_POWER = 0.5
 """Beta of the beta-NLL (Seitzer et al., 2022): keeps hard samples from being explained away."""
+REGION_DEPTH_WEIGHT = 0.3
 
 
 @dataclass
@@ -141,18 +142,24 @@ def image_losses(
 
 
 def region_losses(
-    classes: Tensor, colours: Tensor, class_index: Tensor, colour_index: Tensor
+    said: tuple[Tensor, Tensor, Tensor], class_index: Tensor, colour_index: Tensor, depth: Tensor
 ) -> dict[str, Tensor]:
     """What the region head is taught.
 
     Args:
-        classes: (n, classes + 1), colours: (n, colours), log-probabilities from `RegionHead`.
+        said: from `RegionHead`.
         class_index: (n,), the last for "none of these".
         colour_index: (n,), -1 where nothing is to be named.
+        depth: (n,), NaN where there is nothing to be told.
 
     Returns:
-        cross-entropies by name, and their sum as "total".
+        cross-entropies and the Laplace distribution's negative log-likelihood by name, and as
+        "total" their weighted sum.
     """
+    classes, colours, place = said
+    told = torch.isfinite(depth)
+    error = (place[:, 0] - torch.nan_to_num(depth)).abs()
+    of_depth = (error * torch.exp(-place[:, 1]) + place[:, 1]) * told
     named = colour_index >= 0
     by_colour = (
         torch.nn.functional.nll_loss(colours, colour_index.clamp(min=0), reduction="none")
@@ -163,6 +170,9 @@ def region_losses(
         "region_class": torch.nn.functional.nll_loss(classes, class_index, reduction="sum")
         / max(len(classes), 1),
         "region_colour": by_colour.sum() / named.sum().clamp(min=1),
+        "region_depth": of_depth.sum() / told.sum().clamp(min=1),
+        "region_depth_error": ((error * told).sum() / told.sum().clamp(min=1)).detach(),
     }
     terms["total"] = terms["region_class"] + terms["region_colour"]
+    terms["total"] = terms["total"] + REGION_DEPTH_WEIGHT * terms["region_depth"]
     return terms

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mm_fusion_ros.geometry import apply
 from mm_fusion_ros.outputs import CLASSES
 from mm_fusion_ros.perception.grid import STRIDE
-from mm_fusion_ros.perception.regions import ABOUT, CROP, Regions, cut, squares
+from mm_fusion_ros.perception.regions import ABOUT, CROP, NEAREST_M, Regions, cut, squares
 from mm_fusion_ros.training.cache import Scene
 
 NOTHING = len(CLASSES)
@@ -28,6 +28,10 @@ RIGHT_M, WRONG_M = 1.0, 2.5
 SIGMA_M, SIGMA_PER_M = 0.12, 0.008
 """A detector's error of place: at hand, and for each metre of distance."""
 SIGMA_SIZE = 0.15
+BY_CAMERA = 0.4
+"""Part of the boxes that are displaced as a camera errs: far along its rays, little across them."""
+SIGMA_LOG_DEPTH, MOST_LOG_DEPTH = 0.18, 0.45
+"""A camera's error of the logarithm of the distance, and the most that is shown."""
 HIDDEN_PX = 14.0
 """A square of this edge holds a dozen cells of `Scene.under`; of smaller ones none may show."""
 HIDDEN_FRACTION = 0.1
@@ -42,20 +46,24 @@ class Proposals:
         crops: (k, CROP, CROP, 3) uint8; about: (k, ABOUT) float32, as in `Regions`.
         class_index: (k,) int64, `NOTHING` where none of the classes is to be seen.
         colour_index: (k,) int64, -1 there.
+        depth: (k,) float32, logarithm of the object's distance from the camera in the ground plane
+            as a multiple of its box's; NaN where none of the classes is to be seen.
     """
 
     crops: NDArray[np.uint8]
     about: NDArray[np.float32]
     class_index: NDArray[np.int64]
     colour_index: NDArray[np.int64]
+    depth: NDArray[np.float32]
 
     @classmethod
     def none(cls) -> Proposals:
         """No crop at all."""
         empty = np.zeros(0, np.int64)
         return cls(
-            np.zeros((0, CROP, CROP, 3), np.uint8), np.zeros((0, ABOUT), np.float32), empty, empty
-        )
+            np.zeros((0, CROP, CROP, 3), np.uint8), np.zeros((0, ABOUT), np.float32), empty, empty,
+            np.zeros(0, np.float32),
+        )  # fmt: skip
 
 
 def propose(scene: Scene, rng: np.random.Generator) -> Proposals:
@@ -67,7 +75,7 @@ def propose(scene: Scene, rng: np.random.Generator) -> Proposals:
     return Proposals(
         *[
             np.concatenate([getattr(part, name) for part in parts])
-            for name in ("crops", "about", "class_index", "colour_index")
+            for name in ("crops", "about", "class_index", "colour_index", "depth")
         ]
     )
 
@@ -100,15 +108,17 @@ def _of_camera(scene: Scene, camera: int, rng: np.random.Generator) -> Proposals
     ])  # fmt: skip
     classes = np.append(classes[owners], np.full(len(nothing), NOTHING))
     colours = np.append(colours[owners], np.full(len(nothing), -1))
-    regions: Regions = cut(
-        scene.images[camera],
-        *placed,
-        valid,
-        np.concatenate([_displaced(boxes[true], placed[1], rng), proposed[right], nothing]),
-    )
+    shown = np.concatenate([_displaced(boxes[true], placed[1], rng), proposed[right], nothing])
+    farther = np.full(len(shown), np.nan)
+    eye = placed[1][:2, 3]
+    away = [np.linalg.norm(of[:, :2] - eye, axis=1) for of in (boxes[owners], shown)]
+    farther[: len(owners)] = np.log(away[0] / np.maximum(away[1][: len(owners)], NEAREST_M))
+    farther[classes == NOTHING] = np.nan
+    regions: Regions = cut(scene.images[camera], *placed, valid, shown)
+    rows = regions.rows
     return Proposals(
-        regions.crops, regions.about, classes[regions.rows].astype(np.int64),
-        colours[regions.rows].astype(np.int64),
+        regions.crops, regions.about, classes[rows].astype(np.int64),
+        colours[rows].astype(np.int64), farther[rows].astype(np.float32),
     )  # fmt: skip
 
 
@@ -135,6 +145,11 @@ def _displaced(
     sigma = (SIGMA_M + SIGMA_PER_M * away)[:, None]
     result[:, :3] += rng.normal(0.0, 1.0, (len(boxes), 3)) * sigma * (1.0, 1.0, 0.5)
     result[:, 3:6] *= np.exp(rng.normal(0.0, SIGMA_SIZE, (len(boxes), 3)))
+    # Along the rays the height stays: it is the ground's.
+    along = np.clip(rng.normal(0.0, SIGMA_LOG_DEPTH, len(boxes)), -MOST_LOG_DEPTH, MOST_LOG_DEPTH)
+    along[rng.random(len(boxes)) >= BY_CAMERA] = 0.0
+    eye = base_from_camera[:2, 3]
+    result[:, :2] = eye + (result[:, :2] - eye) * np.exp(along)[:, None]
     return result
 
 

@@ -180,8 +180,8 @@ def stage_loss(
         return terms
     if stage == "regions":
         regions = batch.regions
-        classes, colours = net.region_head(regions.crops, regions.about)
-        return region_losses(classes, colours, regions.class_index, regions.colour_index)
+        said = net.region_head(regions.crops, regions.about)
+        return region_losses(said, regions.class_index, regions.colour_index, regions.depth)
     if stage == "camera":
         grid, _, _ = net.camera(batch.cameras)
         return detection_loss(net.camera_head(grid), batch.targets["camera"])
@@ -252,24 +252,28 @@ class Trainer:
         out.mkdir(parents=True, exist_ok=True)
 
     def start_from(self, start: str | Path) -> list[str]:
-        """Takes over the averaged weights of another run wherever names and shapes agree.
+        """Takes over the averaged weights of another run, part by part.
+
+        A part (of one first name) is taken over where all that was given of it has a place here, of
+        the same shape; what it has grown since begins anew.
 
         Args:
             start: see `weights.load`.
 
         Returns:
-            the parts (first names) that were taken over whole.
+            the parts that were taken over.
         """
         given, how = weights.load(start)
         own = self.net.state_dict()
-        fits = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
-        parts = {name.split(".")[0] for name in own}
-        whole = sorted(p for p in parts if all(n in fits for n in own if n.split(".")[0] == p))
-        taken = {k: v for k, v in fits.items() if k.split(".")[0] in whole}
+        unfit = {
+            k.split(".")[0] for k, v in given.items() if k not in own or own[k].shape != v.shape
+        }
+        parts = sorted({name.split(".")[0] for name in given} - unfit)
+        taken = {k: v for k, v in given.items() if k.split(".")[0] in parts}
         self.net.load_state_dict({**own, **taken})
         self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
-        self.start = {"parts": whole, **how}
-        return whole
+        self.start = {"parts": parts, **how}
+        return parts
 
     @property
     def checkpoint(self) -> Path:
@@ -459,7 +463,7 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     regions.crops = (
         regions.crops.permute(0, 3, 1, 2).to(device).float().contiguous(memory_format=last)
     )
-    for name in ("about", "class_index", "colour_index"):
+    for name in ("about", "class_index", "colour_index", "depth"):
         setattr(regions, name, getattr(regions, name).to(device))
     batch.raster = batch.raster.to(device).contiguous(memory_format=last)
     batch.targets = {

@@ -108,9 +108,10 @@ def test_crops_are_judged_alike_however_many_there_are(net: FusionNet, detector:
     said = detector._graphs["regions"].infer({"crops": crops, "about": about})
     with torch.no_grad():
         pixels = torch.from_numpy(crops).permute(0, 3, 1, 2).float()
-        classes, colours = net.region_head(pixels, torch.from_numpy(about))
+        classes, colours, depth = net.region_head(pixels, torch.from_numpy(about))
     assert said["classes"] == pytest.approx(classes.numpy(), abs=1e-3)
     assert said["colours"] == pytest.approx(colours.numpy(), abs=1e-3)
+    assert said["depth"] == pytest.approx(depth.numpy(), abs=1e-3)
     assert np.exp(said["classes"]).sum(axis=1) == pytest.approx(1.0, abs=1e-4)
 
 

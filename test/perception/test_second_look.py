@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from mm_fusion_ros.outputs import CLASSES, COLOURS
-from mm_fusion_ros.perception.decode import Calibration
+from mm_fusion_ros.perception.decode import Calibration, Found
 from mm_fusion_ros.perception.second_look import (
     NO_COLOUR,
     Judgement,
     Looks,
+    brought_nearer,
     class_evidence,
     colour_evidence,
     evidence,
@@ -35,7 +36,10 @@ def look(name: str, colour: str, sure: float = 0.9, none: float = 0.0) -> Looks:
     classes[0, -1] = none
     colours = np.full((1, len(COLOURS)), 0.1 / (len(COLOURS) - 1))
     colours[0, COLOURS.index(colour)] = 0.9
-    return Looks(classes, colours, np.ones(1, bool), np.zeros(1, bool))
+    return Looks(
+        classes, colours, np.ones(1, bool), np.zeros(1, bool), np.array([[0.0, -2.0]]),
+        np.zeros((1, 2)),
+    )  # fmt: skip
 
 
 def said(raw: np.ndarray, calibration: Calibration = PLAIN, **looks: Looks) -> Judgement:
@@ -104,7 +108,7 @@ def test_each_object_is_judged_by_what_is_said_of_it() -> None:
     looks = Looks(
         *[
             np.concatenate([getattr(each, name) for each in both])
-            for name in ("classes", "colours", "in_view", "claimed")
+            for name in Looks.__dataclass_fields__
         ]
     )
     together = judge(raw, {"front": looks}, PLAIN)
@@ -137,7 +141,7 @@ def test_of_two_on_one_ray_the_image_speaks_for_the_stronger() -> None:
     looks = Looks(
         *[
             np.concatenate([getattr(each, name) for each in both])
-            for name in ("classes", "colours", "in_view", "claimed")
+            for name in Looks.__dataclass_fields__
         ]
     )
     free = judge(raw, {"front": looks}, heard).probability
@@ -155,3 +159,51 @@ def test_shares_go_to_who_is_sure() -> None:
     assert sure_grid.shares["front"][0] < 0.2
     assert sure_image.shares["front"][0] > 0.7
     assert said(on_grid(car=1.0)).shares == {}
+
+
+def found(*places: float, sigma: float = 1.0) -> Found:
+    n = len(places)
+    return Found(
+        np.zeros((n, 2), np.int64), np.repeat(on_grid(box=1.0), n, axis=0),
+        np.array([[x, 0.0, 0.5] for x in places]), np.ones((n, 3)), np.zeros(n),
+        np.full((n, 3), 2.0 * np.log(sigma), np.float32),
+    )  # fmt: skip
+
+
+def seen_at(*depth: float, scale: float = -2.0, none: float = 0.0, eye: float = 2.0) -> Looks:
+    each = [look("box", "red", none=none) for _ in depth]
+    rows = {
+        name: np.concatenate([getattr(one, name) for one in each])
+        for name in Looks.__dataclass_fields__
+    }
+    looks = Looks(**rows)
+    looks.depth[:] = [(value, scale) for value in depth]
+    looks.eye[:] = (eye, 0.0)
+    return looks
+
+
+def test_an_image_moves_what_it_sees_along_its_ray_by_inverse_variance() -> None:
+    grid = found(12.0)
+    # 10 m from the eye; the image's sigma is sqrt(2) exp(-2) 10 = 1.91 m, the grid's 1 m.
+    moved = brought_nearer(grid, {"front": seen_at(np.log(1.2))}, 1.0)
+    share = (1.0 / 1.91**2) / (1.0 + 1.0 / 1.91**2)
+    assert moved.centre[0] == pytest.approx([2.0 + 10.0 * 1.2**share, 0.0, 0.5], abs=0.01)
+    assert np.exp(moved.log_variance[0, 0]) == pytest.approx(1.0 - share, abs=0.01)
+    assert moved.log_variance[0, 1:] == pytest.approx(grid.log_variance[0, 1:])
+    # One that is sure takes all; one without weight, or that sees nothing there, takes nothing.
+    sure = brought_nearer(grid, {"front": seen_at(np.log(1.2), scale=-9.0)}, 1.0)
+    assert sure.centre[0, 0] == pytest.approx(14.0, abs=0.01)
+    for looks, weight in ((seen_at(np.log(1.2)), 0.0), (seen_at(np.log(1.2), none=1.0), 1.0)):
+        still = brought_nearer(grid, {"front": looks}, weight)
+        assert still.centre == pytest.approx(grid.centre)
+    blind = brought_nearer(grid, {"front": Looks.blind(1)}, 1.0)
+    assert blind.centre == pytest.approx(grid.centre)
+
+
+def test_what_an_image_puts_in_one_place_is_one_object() -> None:
+    grid = found(12.0, 14.0, 20.0)
+    looks = {"front": seen_at(np.log(1.1), np.log(11.0 / 12.0), 0.0, scale=-9.0)}
+    moved = brought_nearer(grid, looks, 1.0)
+    assert moved.centre[:, 0] == pytest.approx([13.0, 20.0], abs=0.01)
+    apart = brought_nearer(grid, looks, 1.0, merge=False)
+    assert apart.centre[:, 0] == pytest.approx([13.0, 13.0, 20.0], abs=0.01)

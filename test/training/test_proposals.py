@@ -44,6 +44,23 @@ def test_what_the_lidar_finds_where_nothing_stands_is_shown_as_nothing() -> None
     assert (shown.colour_index[shown.class_index == NOTHING] == -1).all()
 
 
+def test_it_is_told_how_much_farther_the_object_stands_than_its_box() -> None:
+    scene = scene_with(before_the_camera(8.0), before_the_camera(6.4, 7.6, 20.0))
+    eye = scene.base_from_camera[0, 0, 3]
+    told = []
+    for seed in range(40):
+        shown = propose(scene, np.random.default_rng(seed))
+        nothing = shown.class_index == NOTHING
+        assert np.isnan(shown.depth[nothing]).all() and np.isfinite(shown.depth[~nothing]).all()
+        told.append(shown.depth[~nothing])
+    # Of the proposals only the one within a metre is about the object.
+    assert all(len(each) == 2 for each in told)
+    at_true, at_proposed = np.array(told).T
+    assert at_proposed == pytest.approx(np.log((8.0 - eye) / (7.6 - eye)), abs=1e-5)
+    # Some are displaced as a lidar errs, some as a camera does.
+    assert (np.abs(at_true) < 0.05).sum() > 10 and (np.abs(at_true) > 0.1).sum() > 3
+
+
 def test_a_wrong_box_before_which_something_stands_is_not_shown() -> None:
     scene = scene_with(before_the_camera(8.0), before_the_camera(20.0))
     hidden = replace(scene, under=np.zeros((1, 72, 96), np.int16))

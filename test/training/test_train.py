@@ -17,7 +17,9 @@ from mm_fusion_ros.outputs import CLASSES, COLOURS
 from mm_fusion_ros.perception.decode import Calibration, Found
 from mm_fusion_ros.perception.second_look import Looks, softmax
 from mm_fusion_ros.training import cache, calibrate
+from mm_fusion_ros.training.cases import NO_TRUTH, Case, owners
 from mm_fusion_ros.training.command import steps_of
+from mm_fusion_ros.training.places import fit_depth, fit_slopes, position_errors
 from mm_fusion_ros.training.train import STAGES, CountingSampler, TrainConfig, Trainer, rate
 
 SCENES = 4
@@ -148,7 +150,14 @@ def detection(
     classes = np.zeros((1, len(CLASSES) + 1))
     classes[0, CLASSES.index(name)] = 1.0
     colours = softmax(3.0 * np.eye(len(COLOURS))[[colour]])
-    return found, Looks(classes, colours, np.ones(1, bool), np.zeros(1, bool))
+    return found, Looks(
+        classes,
+        colours,
+        np.ones(1, bool),
+        np.zeros(1, bool),
+        np.array([[0.0, -2.0]]),
+        np.zeros((1, 2)),
+    )
 
 
 def together(parts: list, kind: type) -> object:
@@ -157,7 +166,7 @@ def together(parts: list, kind: type) -> object:
     return kind(*[np.concatenate([getattr(part, name) for part in parts]) for name in names])
 
 
-def case(answers: list[tuple[Found, Looks]], *places: float, asked: bool = True) -> calibrate.Case:
+def case(answers: list[tuple[Found, Looks]], *places: float, asked: bool = True) -> Case:
     """Red boxes on the x axis, and what was found."""
     scene = made_up(0, objects=len(places))
     scene.class_index[:] = CLASSES.index("box")
@@ -166,7 +175,7 @@ def case(answers: list[tuple[Found, Looks]], *places: float, asked: bool = True)
     found, looks = (
         together([answer[i] for answer in answers], kind) for i, kind in enumerate((Found, Looks))
     )
-    return calibrate.Case(found, {"camera": looks}, scene, np.full(len(places), asked))
+    return Case(found, {"camera": looks}, scene, np.full(len(places), asked))
 
 
 def test_calibration_finds_the_scale_that_was_put_in() -> None:
@@ -196,6 +205,23 @@ def test_calibration_finds_the_scale_that_was_put_in() -> None:
     assert found.variance_scale == pytest.approx((4.0, 4.0, 4.0), rel=0.15)
 
 
+def test_images_are_heard_on_distances_as_far_as_they_are_right() -> None:
+    """The grid is off by a fifth along the ray; images tell by how much, or talk at random."""
+    rng = np.random.default_rng(0)
+
+    def weight(right: bool) -> float:
+        cases = []
+        for _ in range(200):
+            error = rng.normal(0.0, 0.2)
+            found, looks = detection(10.0 * np.exp(-error), sigma=1.0)
+            looks.depth[0] = (error if right else rng.normal(0.0, 0.4), -3.0)
+            cases.append(case([(found, looks)], 10.0))
+        return fit_depth(cases, PROTOCOL)
+
+    assert weight(True) >= 0.8
+    assert weight(False) == 0.0
+
+
 def test_slopes_follow_what_the_errors_follow() -> None:
     rng = np.random.default_rng(0)
     evidence = np.column_stack(
@@ -203,9 +229,9 @@ def test_slopes_follow_what_the_errors_follow() -> None:
     )
     said = np.exp(0.5 * (evidence[:, 0] + evidence @ [-0.4, -0.6, 0.8]))
     error = said * rng.exponential(1.0, 4000)
-    assert calibrate.fit_slopes(error, evidence) == pytest.approx([-0.4, -0.6, 0.8], abs=0.1)
+    assert fit_slopes(error, evidence) == pytest.approx([-0.4, -0.6, 0.8], abs=0.1)
     # Where nothing varies there is nothing to follow.
-    assert calibrate.fit_slopes(error, np.tile(evidence[:1], (4000, 1))) == pytest.approx(0.0)
+    assert fit_slopes(error, np.tile(evidence[:1], (4000, 1))) == pytest.approx(0.0)
 
 
 def test_images_that_tell_nothing_lose_their_weight_and_good_ones_keep_it() -> None:
@@ -252,11 +278,11 @@ def test_matching_takes_the_nearest_free_object_and_spares_what_cannot_be_seen()
     scores = np.array([2.0, 1.0, 0.0])
     boxes = np.full(3, CLASSES.index("box"))
     # The first is right, the second finds its object taken, the third is on an unseen object.
-    expected = [0, calibrate.NO_TRUTH, calibrate.NOT_ASKED]
-    assert calibrate.owners(one, scores, boxes, 1.0).tolist() == expected
+    expected = [0, NO_TRUTH, calibrate.NOT_ASKED]
+    assert owners(one, scores, boxes, 1.0).tolist() == expected
     cones = np.full(3, CLASSES.index("cone"))
-    assert calibrate.owners(one, scores, cones, 1.0)[0] == calibrate.NO_TRUTH
-    errors, _, _ = calibrate.position_errors([one], Calibration(), False, PROTOCOL)
+    assert owners(one, scores, cones, 1.0)[0] == NO_TRUTH
+    errors, _, _ = position_errors([one], Calibration(), False, PROTOCOL)
     # The first of them has the object; no other is within reach of the second.
     assert errors == pytest.approx(np.array([[-0.3, 0.0, 0.0]]), abs=1e-5)
 
@@ -285,7 +311,7 @@ def test_the_ellipse_holds_what_it_says_when_errors_are_not_normal() -> None:
         one.scene.boxes[0, :3] += error
         cases.append(one)
     found = calibrate.fit(cases, False, PROTOCOL)
-    errors, sigmas, evidence = calibrate.position_errors(cases, found, False, PROTOCOL)
+    errors, sigmas, evidence = position_errors(cases, found, False, PROTOCOL)
     sigmas = sigmas * np.exp(0.5 * (evidence @ found.variance_slopes))[:, None]
     squared = (errors / sigmas) ** 2 / np.array(found.variance_scale)
     assert (squared[:, :2].sum(axis=1) <= 4.605).mean() == pytest.approx(0.9, abs=0.003)
