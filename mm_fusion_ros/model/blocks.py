@@ -12,6 +12,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+FIRST_SIZE = (1.0 / 3.0) ** 0.5
+"""Root of the sum of squares of a filter as PyTorch begins it."""
 RELU_GAIN = (2.0 / (1.0 - 1.0 / torch.pi)) ** 0.5
 """Keeps the variance of standard normal inputs through a ReLU."""
 
@@ -32,6 +34,18 @@ class StandardizedConvolution(nn.Conv2d):
         centred = self.weight - self.weight.mean(dim=(1, 2, 3), keepdim=True)
         spread = (centred.square().mean(dim=(1, 2, 3), keepdim=True) * fan_in + 1e-4).rsqrt()
         return centred * (spread * self.gain)
+
+    @torch.no_grad()
+    def renew(self) -> None:
+        """Gives the weights the size back that they began with; what is computed stays the same.
+
+        The size of standardised weights means nothing, but it grows with every step, and the larger
+        they are the less a step turns them (van Laarhoven, 2017): trained on, they hardly learn.
+        """
+        fan_in = self.weight[0].numel()
+        centred = self.weight - self.weight.mean(dim=(1, 2, 3), keepdim=True)
+        size = (centred.square().mean(dim=(1, 2, 3), keepdim=True) * fan_in).sqrt()
+        self.weight.copy_(centred * (FIRST_SIZE / size.clamp(min=1e-8)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolves (B, in, H, W)."""

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
+from mm_fusion_ros.model.blocks import StandardizedConvolution
 from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES
 from mm_fusion_ros.model.fusion_net import DEFAULT, FusionNet, trust_map
 from mm_fusion_ros.training import curves, mining, weights
@@ -379,6 +380,13 @@ class Trainer:
         self.net.fusion.start_from(self.net.lidar_encoder, self.net.lidar_head)
         self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
 
+    def _renew(self, modules: Sequence[nn.Module]) -> None:
+        """What is trained on learns as fast as what is new."""
+        for part in (each for module in modules for each in module.modules()):
+            if isinstance(part, StandardizedConvolution):
+                part.renew()
+        self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
+
     def _run_stage(self, stage: str) -> None:
         config, steps = self.config, self.config.steps[stage]
         if stage == "fusion":
@@ -386,6 +394,8 @@ class Trainer:
         for parameter in self.net.parameters():
             parameter.requires_grad_(False)
         modules = trained_modules(self.net, self.contrast, stage)
+        if self.start and not self.done[stage]:
+            self._renew(modules)
         parameters = [p for module in modules for p in module.parameters()]
         for parameter in parameters:
             parameter.requires_grad_(True)

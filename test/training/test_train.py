@@ -13,6 +13,7 @@ from scenes import made_up
 
 from mm_fusion_ros import cli
 from mm_fusion_ros.evaluation.protocol import load_protocol
+from mm_fusion_ros.model.blocks import StandardizedConvolution
 from mm_fusion_ros.outputs import CLASSES, COLOURS
 from mm_fusion_ros.perception.decode import Calibration, Found
 from mm_fusion_ros.perception.second_look import Looks, softmax
@@ -116,6 +117,20 @@ def test_every_epoch_sees_every_scene_once_and_counts_on() -> None:
     later = list(CountingSampler(5, seed=1, start=7, total=15))
     assert [key for key, _ in later] == keys[7:]
     assert [place for _, place in later] == list(range(7, 15))
+
+
+def test_weights_that_grew_learn_again_and_compute_the_same() -> None:
+    torch.manual_seed(0)
+    layer = StandardizedConvolution(8, 6)
+    first = layer.weight.square().sum(dim=(1, 2, 3)).sqrt().mean()
+    x = torch.randn(2, 8, 5, 5)
+    with torch.no_grad():
+        layer.weight.mul_(4.0).add_(0.3)
+        before = layer(x)
+        layer.renew()
+        assert torch.allclose(layer(x), before, atol=2e-3)
+        size = layer.weight.square().sum(dim=(1, 2, 3)).sqrt()
+    assert size.mean() == pytest.approx(float(first), rel=0.1)
 
 
 def test_the_rate_warms_up_and_cools_down() -> None:
