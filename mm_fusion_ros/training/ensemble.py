@@ -39,8 +39,8 @@ class Budget:
     """How many networks, the steps of each, and the scenes that say what is familiar."""
 
     members: int = 3
-    image: int = 200
-    lidar: int = 300
+    image: int = 120
+    lidar: int = 250
     familiar: int = 300
 
 
