@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from mm_fusion_ros.model.blocks import Residual, convolution
 from mm_fusion_ros.outputs import CLASSES, COLOURS
-from mm_fusion_ros.perception.regions import ABOUT
+from mm_fusion_ros.perception.regions import ABOUT, CROP
 
 WIDTHS = (24, 48, 96)
 LOG_SCALE = (-4.0, 0.5)
+ROWS = CROP // 8
 
 
 class RegionHead(nn.Module):
@@ -39,10 +40,12 @@ class RegionHead(nn.Module):
         # The middle shows the object, the mean its surroundings as well.
         self.hidden = nn.Sequential(nn.Linear(2 * third + ABOUT, 96), nn.ReLU(inplace=True))
         self.output = nn.Linear(96, len(CLASSES) + 1 + len(COLOURS))
-        self.depth = nn.Linear(96, 2)
-        nn.init.zeros_(self.depth.weight)
+        # How high or low things lie in the crop tells their distance: row by row.
+        last = nn.Linear(64, 2)
+        nn.init.zeros_(last.weight)
         with torch.no_grad():
-            self.depth.bias.copy_(torch.tensor([0.0, -2.0]))
+            last.bias.copy_(torch.tensor([0.0, -2.0]))
+        self.depth = nn.Sequential(nn.Linear(ROWS * third + ABOUT, 64), nn.ReLU(inplace=True), last)
 
     def forward(self, crops: Tensor, about: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Judges crops.
@@ -62,8 +65,9 @@ class RegionHead(nn.Module):
         relative = torch.log(crops + 8.0) - 4.0 - light
         x = self.trunk(self.stem(torch.cat([crops * (1.0 / 127.5) - 1.0, relative], dim=1)))
         pooled = torch.cat([x.mean(dim=(2, 3)), x[:, :, 1:3, 1:3].mean(dim=(2, 3)), about], dim=1)
-        hidden = self.hidden(pooled)
-        classes, colours = self.output(hidden).split((len(CLASSES) + 1, len(COLOURS)), dim=1)
-        mean, scale = self.depth(hidden).split(1, dim=1)
+        said = self.output(self.hidden(pooled))
+        classes, colours = said.split((len(CLASSES) + 1, len(COLOURS)), dim=1)
+        rows = torch.cat([x.mean(dim=3).flatten(1), about], dim=1)
+        mean, scale = self.depth(rows).split(1, dim=1)
         depth = torch.cat([mean, scale.clamp(*LOG_SCALE)], dim=1)
         return torch.log_softmax(classes, dim=1), torch.log_softmax(colours, dim=1), depth

@@ -12,7 +12,7 @@ from mm_fusion_ros.perception.grid import cell_centres
 
 VARIANCE_POWER = 0.5
 """Beta of the beta-NLL (Seitzer et al., 2022): keeps hard samples from being explained away."""
-REGION_DEPTH_WEIGHT = 0.3
+REGION_DEPTH_WEIGHT = 0.5
 
 
 @dataclass

@@ -28,7 +28,7 @@ RIGHT_M, WRONG_M = 1.0, 2.5
 SIGMA_M, SIGMA_PER_M = 0.12, 0.008
 """A detector's error of place: at hand, and for each metre of distance."""
 SIGMA_SIZE = 0.15
-BY_CAMERA = 0.4
+BY_CAMERA = 0.5
 """Part of the boxes that are displaced as a camera errs: far along its rays, little across them."""
 SIGMA_LOG_DEPTH, MOST_LOG_DEPTH = 0.18, 0.45
 """A camera's error of the logarithm of the distance, and the most that is shown."""
