@@ -28,9 +28,7 @@ RIGHT_M, WRONG_M = 1.0, 2.5
 SIGMA_M, SIGMA_PER_M = 0.12, 0.008
 """A detector's error of place: at hand, and for each metre of distance."""
 SIGMA_SIZE = 0.15
-BY_CAMERA = 0.5
-"""Part of the boxes that are displaced as a camera errs: far along its rays, little across them."""
-SIGMA_LOG_DEPTH, MOST_LOG_DEPTH = 0.18, 0.45
+SIGMA_LOG_DEPTH, MOST_LOG_DEPTH = 0.2, 0.5
 """A camera's error of the logarithm of the distance, and the most that is shown."""
 HIDDEN_PX = 14.0
 """A square of this edge holds a dozen cells of `Scene.under`; of smaller ones none may show."""
@@ -47,7 +45,7 @@ class Proposals:
         class_index: (k,) int64, `NOTHING` where none of the classes is to be seen.
         colour_index: (k,) int64, -1 there.
         depth: (k,) float32, logarithm of the object's distance from the camera in the ground plane
-            as a multiple of its box's; NaN where none of the classes is to be seen.
+            as a multiple of its box's, of boxes that err as a camera does; NaN for all others.
     """
 
     crops: NDArray[np.uint8]
@@ -101,18 +99,21 @@ def _of_camera(scene: Scene, camera: int, rng: np.random.Generator) -> Proposals
     about, wrong = _told_apart(proposed, boxes)
     right = np.flatnonzero(about >= 0)
     right = right[certain[about[right]]]
-    owners = np.concatenate([true, about[right]])
+    owners = np.concatenate([true, true, about[right]])
     nothing = np.concatenate([
         _showing_nothing(scene, camera, rng.permutation(proposed[wrong]), WRONG_BOXES),
         _showing_nothing(scene, camera, _elsewhere(scene, camera, rng), EMPTY_BOXES),
     ])  # fmt: skip
     classes = np.append(classes[owners], np.full(len(nothing), NOTHING))
     colours = np.append(colours[owners], np.full(len(nothing), -1))
-    shown = np.concatenate([_displaced(boxes[true], placed[1], rng), proposed[right], nothing])
+    # Each true box as a camera alone might place it, and as a lidar might.
+    displaced = _displaced(boxes[true], placed[1], rng)
+    along = _along_rays(displaced, placed[1], rng)
+    shown = np.concatenate([along, displaced, proposed[right], nothing])
     farther = np.full(len(shown), np.nan)
     eye = placed[1][:2, 3]
-    away = [np.linalg.norm(of[:, :2] - eye, axis=1) for of in (boxes[owners], shown)]
-    farther[: len(owners)] = np.log(away[0] / np.maximum(away[1][: len(owners)], NEAREST_M))
+    of_true, of_box = (np.linalg.norm(b[:, :2] - eye, axis=1) for b in (boxes[true], along))
+    farther[: len(true)] = np.log(of_true / np.maximum(of_box, NEAREST_M))
     farther[classes == NOTHING] = np.nan
     regions: Regions = cut(scene.images[camera], *placed, valid, shown)
     rows = regions.rows
@@ -145,11 +146,18 @@ def _displaced(
     sigma = (SIGMA_M + SIGMA_PER_M * away)[:, None]
     result[:, :3] += rng.normal(0.0, 1.0, (len(boxes), 3)) * sigma * (1.0, 1.0, 0.5)
     result[:, 3:6] *= np.exp(rng.normal(0.0, SIGMA_SIZE, (len(boxes), 3)))
-    # Along the rays the height stays: it is the ground's.
-    along = np.clip(rng.normal(0.0, SIGMA_LOG_DEPTH, len(boxes)), -MOST_LOG_DEPTH, MOST_LOG_DEPTH)
-    along[rng.random(len(boxes)) >= BY_CAMERA] = 0.0
+    return result
+
+
+def _along_rays(
+    boxes: NDArray[np.float64], base_from_camera: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Boxes nearer or farther than they are; their height stays, for it is the ground's."""
+    result = boxes.copy()
+    error = rng.normal(0.0, SIGMA_LOG_DEPTH, len(boxes))
+    factor = np.exp(np.clip(error, -MOST_LOG_DEPTH, MOST_LOG_DEPTH))
     eye = base_from_camera[:2, 3]
-    result[:, :2] = eye + (result[:, :2] - eye) * np.exp(along)[:, None]
+    result[:, :2] = eye + (boxes[:, :2] - eye) * factor[:, None]
     return result
 
 
