@@ -13,8 +13,14 @@ from typing import Any
 
 from mm_fusion_ros.config import ConfigError
 from mm_fusion_ros.evaluation import archive, compare, reactions, reference, unfamiliar, verdicts
-from mm_fusion_ros.evaluation.exam import fingerprint_of, run_clean
-from mm_fusion_ros.evaluation.faulted import SCENES, faulted_fingerprint, run_faulted
+from mm_fusion_ros.evaluation.exam import code_digest, fingerprint_of, run_clean
+from mm_fusion_ros.evaluation.faulted import (
+    FINGERPRINT,
+    SCENES,
+    check_fingerprint,
+    faulted_fingerprint,
+    run_faulted,
+)
 from mm_fusion_ros.evaluation.machine import described, machine
 from mm_fusion_ros.evaluation.pictures import (
     examples,
@@ -70,8 +76,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--whole", action="store_true",
-        help="all parts but the comparison, one after the other, and a first page with their bars; "
-        "needs torch",
+        help="all parts but the comparison and the ensemble, one after the other, and a first page "
+        "with their bars; needs torch",
     )  # fmt: skip
     parser.add_argument(
         "--unfamiliar", action="store_true",
@@ -88,7 +94,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "its disagreement beside what one of its networks tells in one pass; needs torch",
     )  # fmt: skip
     parser.add_argument(
-        "--cache", type=Path, default=Path("runs/scenes"), help="with --ensemble: training scenes"
+        "--cache",
+        type=Path,
+        default=Path("runs/scenes"),
+        help="with --ensemble: training scenes; those that are missing are made",
     )
     parser.add_argument("--quick", action="store_true", help="a tenth of the scenes")
     parser.add_argument("--n", type=int, default=None, help="scenes (default: the protocol's)")
@@ -267,8 +276,12 @@ def evaluate_ensemble(args: argparse.Namespace, protocol: Protocol) -> int:
     out = args.out or Path("runs") / "eval" / "ensemble"
     count = args.n or protocol.unfamiliar.scenes // (10 if args.quick else 1)
     seeds = protocol.chosen_seeds(args.split, count)
-    budget = ensemble.Budget()
-    result = reference.measured(ensemble.trained(args.cache, out, budget), protocol, seeds)
+    budget, base = ensemble.Budget(), ensemble.TrainConfig()
+    out.mkdir(parents=True, exist_ok=True)
+    how = {"budget": asdict(budget), "base": asdict(base), "code": code_digest("model", "training")}
+    check_fingerprint(out / FINGERPRINT, how)
+    made = ensemble.trained(args.cache, out, budget, base, processes=args.processes)
+    result = reference.measured(made, protocol, seeds)
     print(reference.text(result, f"{budget}, {count} scenes of split {args.split}"))
     content = {
         "budget": asdict(budget), "scenes": count, "split": args.split,
@@ -284,7 +297,8 @@ def evaluate_whole(args: argparse.Namespace, protocol: Protocol) -> int:
     out = args.out or Path("runs") / "eval" / f"{protocol.name}-whole-{args.split}-{digest}"
     # Not after hours: the last part trains small networks.
     importlib.import_module("mm_fusion_ros.training.red_cube")
-    alone = dict.fromkeys(filter(None, WHOLE.values()), False) | {"whole": False, "compare": None}
+    others = {"whole": False, "compare": None, "ensemble": False}
+    alone = dict.fromkeys(filter(None, WHOLE.values()), False) | others
     found: dict[str, list[verdicts.Verdict]] = {}
     pages: dict[str, str] = {}
     for name, flag in WHOLE.items():

@@ -249,13 +249,14 @@ class RobustnessRule:
     Attributes:
         mean_relative: group of faults to its bar.
         missing: condition to its bar.
+        calibration: None where the protocol asks for none.
     """
 
     mean_relative: Mapping[str, Least] = field(default_factory=dict)
     missing: Mapping[str, Least] = field(default_factory=dict)
     floor: FloorRule = FloorRule()
     gate: GateRule = GateRule()
-    calibration: ClaimRule = ClaimRule()
+    calibration: ClaimRule | None = None
 
 
 @dataclass(frozen=True)
@@ -393,7 +394,7 @@ def _robustness(content: Mapping[str, Any]) -> RobustnessRule:
         for name in ("mean_relative", "missing")
     }
     floor, gate = FloorRule(**rest.pop("floor", {})), GateRule(**rest.pop("gate", {}))
-    claims = ClaimRule(**_tupled(rest.pop("calibration", {})))
+    claims = ClaimRule(**_tupled(rest.pop("calibration"))) if "calibration" in rest else None
     return RobustnessRule(**bars, floor=floor, gate=gate, calibration=claims, **rest)
 
 

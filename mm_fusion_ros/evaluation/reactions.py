@@ -266,7 +266,7 @@ def fingerprint(folder: ModelFolder, protocol: Protocol) -> dict[str, Any]:
     return {
         "protocol": protocol.digest,
         "model": dict(folder.manifest.files),
-        "familiar": dict(folder.manifest.calibration.get("familiar", {})),
+        "calibration": dict(folder.manifest.calibration),
         "code": code_digest(*CODE_OF_CONDITIONS, "evaluation/reactions.py"),
     }
 

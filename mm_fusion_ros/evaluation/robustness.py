@@ -135,16 +135,18 @@ class Robustness:
     noticed: Sequence[Cell] = ()
 
     def miscalibrated(self, rule: ClaimRule) -> list[Cell]:
-        """Cells whose calibration error is too large, the largest first."""
-        over = [cell for cell in self.cells if cell.error.value > rule.ece]
-        return sorted(over, key=lambda cell: -cell.error.value)
+        """Cells whose calibration error is too large or unknown, the largest first."""
+        over = [cell for cell in self.cells if not cell.error.value <= rule.ece]
+        return sorted(over, key=lambda cell: -np.nan_to_num(cell.error.value, nan=1.0))
 
     def misplaced(self, rule: ClaimRule) -> list[Cell]:
         """Cells whose ellipses hold too few or too many of the centres, the farthest first."""
         low, high = rule.coverage
-        outside = [c for c in self.cells if c.coverage.value < low or c.coverage.value > high]
+        outside = [cell for cell in self.cells if not low <= cell.coverage.value <= high]
         middle = 0.5 * (low + high)
-        return sorted(outside, key=lambda cell: -abs(cell.coverage.value - middle))
+        return sorted(
+            outside, key=lambda cell: -np.nan_to_num(abs(cell.coverage.value - middle), nan=1.0)
+        )
 
 
 def ratio(value: Estimate, of: Estimate) -> Estimate:
@@ -317,6 +319,8 @@ def asked_of_gate(cells: Sequence[Cell], protocol: Protocol) -> list[Cell]:
 def claims(result: Robustness, protocol: Protocol) -> dict[str, list[Cell]]:
     """What must hold of what is claimed under faults, and the cells where it does not."""
     rule = protocol.robustness.calibration
+    if rule is None:
+        return {}
     low, high = rule.coverage
     return {
         f"ECE under fault, at most {rule.ece:g}": result.miscalibrated(rule),

@@ -42,7 +42,13 @@ from mm_fusion_ros.perception.grid import (
 from mm_fusion_ros.perception.painting import paint
 from mm_fusion_ros.perception.rays import ray_planes
 from mm_fusion_ros.perception.regions import cut
-from mm_fusion_ros.perception.second_look import NO_COLOUR, Judgement, Looks, brought_nearer, judge
+from mm_fusion_ros.perception.second_look import (
+    NO_COLOUR,
+    Judgement,
+    Looks,
+    judge,
+    moved_along_rays,
+)
 from mm_fusion_ros.perception.window import Window
 from mm_fusion_ros.samples import Float
 from mm_fusion_ros.sensors.camera import PreparedImage
@@ -204,7 +210,7 @@ class Detector:
             found = decode(output, calibration, FIRST_LOOK * least, self._config.max_objects)
         looks = self._look(found, cameras)
         if calibration.depth_weight and looks:
-            found = brought_nearer(found, looks, calibration.depth_weight)
+            found = moved_along_rays(found, looks, calibration.depth_weight, trust)
             looks = self._look(found, cameras)
         judgement = judge(found.class_logits, looks, calibration, trust)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mm_fusion_ros.outputs import CLASSES, COLOURS
 from mm_fusion_ros.perception import maps
-from mm_fusion_ros.perception.decode import Calibration, Found
+from mm_fusion_ros.perception.decode import Calibration, Found, apart
 from mm_fusion_ros.perception.regions import NEAREST_M
 from mm_fusion_ros.samples import Float
 
@@ -27,8 +27,8 @@ LARGEST_PROBABILITY = 0.999
 LEAST_VARIANCE = 0.05
 """Of a class that is certain; keeps one sure voice from outweighing all others for ever."""
 NO_COLOUR = -1
-SAME_PLACE_M = 0.7
-"""Objects that an image puts nearer to each other than this are one."""
+MOST_LOG_DEPTH = 0.5
+"""No image is heard to move an object by more: training shows it no more either."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,9 +166,10 @@ def combined(
     return best, np.log(probability / (1.0 - probability))
 
 
-def brought_nearer(
-    found: Found, looks: Mapping[str, Looks], weight: float, *, merge: bool = True
-) -> Found:
+def moved_along_rays(
+    found: Found, looks: Mapping[str, Looks], weight: float,
+    trust: Mapping[str, float] | None = None, *, merge: bool = True,
+) -> Found:  # fmt: skip
     """Objects moved along the rays of the images that see them, by what those say of distances.
 
     Grid and images by the inverse of their variances, an image's as far as it shows any object.
@@ -176,31 +177,34 @@ def brought_nearer(
 
     Args:
         found: as the grid has them, strongest first.
-        looks: by image.
+        looks: by image, at the places that the grid gave.
         weight: `Calibration.depth_weight`.
-        merge: of those that then stand in one place, only the first stays.
+        trust: how far each image is believed, 0..1; fully where nothing is said.
+        merge: of those that then are in one place, as `decode.apart` has it, the first stays.
     """
     centre = found.centre.copy()
     along = np.clip(found.log_variance[:, 0].astype(np.float64), *maps.LOG_VARIANCE_RANGE)
     precision = np.exp(-along)
-    for each in looks.values():
+    for name, each in looks.items():
         ray = centre[:, :2] - each.eye
-        away = np.maximum(np.linalg.norm(ray, axis=1), NEAREST_M)
+        away, cut = (
+            np.maximum(np.linalg.norm(place[:, :2] - each.eye, axis=1), NEAREST_M)
+            for place in (centre, found.centre)
+        )
         # Of a Laplace distribution; the scale is relative.
-        variance = 2.0 * (away * np.exp(each.depth[:, 1])) ** 2
-        said = weight * each.in_view * (1.0 - each.classes[:, -1]) / variance
+        variance = 2.0 * (cut * np.exp(each.depth[:, 1])) ** 2
+        shows = each.in_view * (1.0 - each.classes[:, -1])
+        said = weight * (trust or {}).get(name, 1.0) * shows / variance
         precision += said
-        centre[:, :2] = each.eye + ray * np.exp(said / precision * each.depth[:, 0])[:, None]
+        # It is told of the box that was cut out; another image may have moved that since.
+        depth = np.clip(each.depth[:, 0], -MOST_LOG_DEPTH, MOST_LOG_DEPTH) + np.log(cut / away)
+        centre[:, :2] = each.eye + ray * np.exp(said / precision * depth)[:, None]
     log_variance = found.log_variance.copy()
     log_variance[:, 0] = -np.log(precision)
     moved = replace(found, centre=centre, log_variance=log_variance)
     if not merge:
         return moved
-    apart = np.linalg.norm(centre[:, None, :2] - centre[:, :2], axis=2) < SAME_PLACE_M
-    stays = np.ones(len(found), bool)
-    for row in range(1, len(found)):
-        stays[row] = not (apart[row, :row] & stays[:row]).any()
-    return moved.take(np.flatnonzero(stays))
+    return moved.take(apart(centre[:, :2], found.size[:, :2].min(axis=1), len(found)))
 
 
 def judge(

@@ -63,15 +63,15 @@ class Gate:
         """Whether it would tell anything how well the newest samples of these two agree.
 
         Where either is in doubt for another reason, that reason is enough: dark images have no
-        edges, and where the lidar itself leans it is not the camera that is to blame.
+        edges, and where the lidar itself leans it is not the camera that is to blame. Nor was it
+        before the lidar was seen to be frozen, or to lean: then what was found is forgotten.
         """
-        others = [
-            factor
-            for name in (camera, lidar)
-            for reason, factor in self._monitors[name].factors(now_ns).items()
-            if name == lidar or reason is not Reason.MISALIGNED
-        ]
-        return min(others) >= REASON_BELOW and not self._monitors[lidar].leans
+        seen, held = (self._monitors[name] for name in (camera, lidar))
+        if min(held.factors(now_ns).values()) < REASON_BELOW or held.leans:
+            seen.forget_alignment()
+            return False
+        others = [f for r, f in seen.factors(now_ns).items() if r is not Reason.MISALIGNED]
+        return min(others) >= REASON_BELOW
 
     def note_alignment(self, camera: str, value: float, now_ns: int) -> None:
         """Takes note of how well a camera agrees with a lidar; see `alignment.alignment`."""

@@ -57,6 +57,8 @@ LEAST_ALIGNMENT, GOOD_ALIGNMENT = 1.0, 3.0
 # Weight of the newest agreement.
 ALIGNMENT_STEP = 0.5
 ALIGNMENT_LASTS_NS = 5_000_000_000
+# Where the objects are about a lidar that leans is known still, if not well: it is not left out.
+LEAST_LEANING = 0.15
 # Weight of the newest tilt: braking and bumps are no wrong mounting.
 TILT_STEP = 0.3
 
@@ -112,8 +114,9 @@ def lidar_factors(figures: Figures, limits: ReliabilityConfig) -> Factors:
                 limits.range_noise,
             ),
         ),
-        Reason.MISALIGNED: rising(
-            figures.get("tilt", 0.0), WORST_TILT * limits.tilted_rad, limits.tilted_rad
+        Reason.MISALIGNED: max(
+            LEAST_LEANING,
+            rising(figures.get("tilt", 0.0), WORST_TILT * limits.tilted_rad, limits.tilted_rad),
         ),
     }
 
@@ -193,10 +196,9 @@ USUAL: dict[Modality, dict[str, Usual]] = {
         # Drops, dust, and echoes of what is not there.
         "stray_fraction": Usual(Reason.NOISY, excess, 0.2, 0.002),
         "rough_fraction": Usual(Reason.NOISY, excess, 0.6, 0.02),
-        # Knocked: the ground leans [rad] otherwise than before. From one sweep to the next it moves
-        # by a thousandth; braking and bumps tilt a robot by a hundredth or two. Where the objects
-        # are about a sensor that leans is known still, if not well.
-        "tilt": Usual(Reason.MISALIGNED, excess, 0.06, 0.01, least=0.15),
+        # Knocked: the ground leans [rad] more than before. From one sweep to the next it moves by a
+        # thousandth; braking and bumps tilt a robot by a hundredth or two.
+        "tilt": Usual(Reason.MISALIGNED, excess, 0.06, 0.01, least=LEAST_LEANING),
     },
 }
 
@@ -301,6 +303,10 @@ class SourceMonitor:
         usual = self._usual.setdefault("alignment", value)
         weight = REFERENCE_IMPROVES if value > usual else REFERENCE_FOLLOWS
         self._usual["alignment"] = usual + weight * (value - usual)
+
+    def forget_alignment(self) -> None:
+        """Takes back how well this camera agreed: with what, is in doubt itself."""
+        self._alignment = None
 
     def reject(self) -> None:
         """Takes note of a message that was refused."""

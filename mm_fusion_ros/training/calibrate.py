@@ -265,8 +265,9 @@ def calibrate(
     for subset in SUBSETS:
         done = {name: asdict(each) for name, each in calibrations.items()}
         by_bearing, depth_weight = subset == "camera", 0.0
-        if by_bearing:
-            # A lidar knows distances; without one, the images are asked for them first.
+        if by_bearing and opened.manifest.inputs.get("fusion") != "late":
+            # A lidar knows distances; without one, the images are asked for them first. Late
+            # fusion combines what the grids alone find.
             with closing(Detector(opened, config, calibration=done)) as plain:
                 first = [case_of(plain, subset, *each) for each in encoded]
             depth_weight = fit_depth(first, protocol)

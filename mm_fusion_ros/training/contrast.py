@@ -61,6 +61,7 @@ class Contrast(nn.Module):
         Returns:
             "total": mean of both directions' cross-entropies, and what holds the features' scale:
                 directions have none, so that it would go anywhere, and no head could start from it.
+            "alike": those cross-entropies alone.
             "found": how often the other modality's view of a place is the most like.
             "temperature": as learned.
         """

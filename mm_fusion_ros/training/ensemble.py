@@ -27,6 +27,7 @@ from mm_fusion_ros.perception.rays import ray_planes
 from mm_fusion_ros.samples import Float
 from mm_fusion_ros.sensors.camera import PreparedImage
 from mm_fusion_ros.sensors.lidar import PreparedScan
+from mm_fusion_ros.training import cache
 from mm_fusion_ros.training.familiar import fit_densities
 from mm_fusion_ros.training.train import STAGES, TrainConfig, Trainer
 
@@ -116,18 +117,20 @@ def _entropy(p: Tensor) -> Tensor:
 
 def trained(
     folder: Path, out: Path, budget: Budget | None = None, base: TrainConfig | None = None,
-    device: str = "cpu",
+    device: str = "cpu", processes: int = 2,
 ) -> Ensemble:  # fmt: skip
     """Trains the members, or takes them up where they were left.
 
     Args:
-        folder: cached training scenes.
+        folder: cached training scenes; those that are missing are made.
         out: checkpoints.
         budget: members and steps.
         base: scenes, batch and workers; its seed is the first member's.
         device: to train on.
+        processes: that make scenes.
     """
     budget, base = budget or Budget(), base or TrainConfig()
+    cache.fill(folder, range(max(base.scenes, budget.familiar)), processes)
     steps = dict.fromkeys(STAGES, 0) | {stage: getattr(budget, stage) for stage in LEARNS}
     members = []
     for number in range(budget.members):

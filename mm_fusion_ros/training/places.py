@@ -14,8 +14,8 @@ from mm_fusion_ros.evaluation.records import Findings
 from mm_fusion_ros.perception import maps
 from mm_fusion_ros.perception.decode import Calibration, Found, evidence_of_variance
 from mm_fusion_ros.perception.second_look import (
-    brought_nearer,
     judge,
+    moved_along_rays,
 )
 from mm_fusion_ros.samples import Float
 from mm_fusion_ros.training.cases import Case
@@ -24,7 +24,7 @@ SLOPES_RIDGE = 0.01
 """What a slope must earn: where nothing varies, none is drawn."""
 MIN_ERRORS = 50
 LEAST_ERROR_M = 0.02
-DEPTH_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+DEPTH_WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6)
 WORST_DEPTH_M = 5.0
 """A distance that is off by more is wrong, and no more than that."""
 
@@ -41,7 +41,7 @@ def fit_depth(cases: Sequence[Case], protocol: Protocol) -> float:
         truths = case.truths()
         for weight in DEPTH_WEIGHTS:
             # All in rows of their own: which of them are the same is another question.
-            found = brought_nearer(case.found, case.looks, weight, merge=False)
+            found = moved_along_rays(case.found, case.looks, weight, merge=False)
             raw = found.class_logits
             findings = _findings(found, raw.argmax(axis=1), raw.max(axis=1).astype(np.float64))
             owner = assign(truths, findings, gate=gate, by_bearing=True)

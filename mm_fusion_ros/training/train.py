@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
+from mm_fusion_ros.config import ConfigError
 from mm_fusion_ros.model.blocks import StandardizedConvolution
 from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES
 from mm_fusion_ros.model.fusion_net import DEFAULT, FusionNet, trust_map
@@ -269,6 +270,8 @@ class Trainer:
         unfit = {
             k.split(".")[0] for k, v in given.items() if k not in own or own[k].shape != v.shape
         }
+        if how.get("config", {}).get("strategy", self.config.strategy) != self.config.strategy:
+            unfit.add("fusion")
         parts = sorted({name.split(".")[0] for name in given} - unfit)
         taken = {k: v for k, v in given.items() if k.split(".")[0] in parts}
         self.net.load_state_dict({**own, **taken})
@@ -307,7 +310,13 @@ class Trainer:
         state = self.processes.shared(state)
         if state is None:
             return
-        self.net.load_state_dict(state["net"])
+        try:
+            self.net.load_state_dict(state["net"])
+        except RuntimeError as error:
+            raise ConfigError(
+                f"{self.checkpoint} is of another network than this version trains: "
+                f"name another folder, and this file with --start ({error})"
+            ) from error
         if "contrast" in state:
             self.contrast.load_state_dict(state["contrast"])
         self.average = {k: v.to(self.device) for k, v in state["average"].items()}

@@ -11,11 +11,11 @@ from mm_fusion_ros.perception.second_look import (
     NO_COLOUR,
     Judgement,
     Looks,
-    brought_nearer,
     class_evidence,
     colour_evidence,
     evidence,
     judge,
+    moved_along_rays,
 )
 
 PLAIN = Calibration()
@@ -165,7 +165,7 @@ def found(*places: float, sigma: float = 1.0) -> Found:
     n = len(places)
     return Found(
         np.zeros((n, 2), np.int64), np.repeat(on_grid(box=1.0), n, axis=0),
-        np.array([[x, 0.0, 0.5] for x in places]), np.ones((n, 3)), np.zeros(n),
+        np.array([[x, 0.0, 0.5] for x in places]).reshape(n, 3), np.ones((n, 3)), np.zeros(n),
         np.full((n, 3), 2.0 * np.log(sigma), np.float32),
     )  # fmt: skip
 
@@ -185,25 +185,51 @@ def seen_at(*depth: float, scale: float = -2.0, none: float = 0.0, eye: float = 
 def test_an_image_moves_what_it_sees_along_its_ray_by_inverse_variance() -> None:
     grid = found(12.0)
     # 10 m from the eye; the image's sigma is sqrt(2) exp(-2) 10 = 1.91 m, the grid's 1 m.
-    moved = brought_nearer(grid, {"front": seen_at(np.log(1.2))}, 1.0)
+    moved = moved_along_rays(grid, {"front": seen_at(np.log(1.2))}, 1.0)
     share = (1.0 / 1.91**2) / (1.0 + 1.0 / 1.91**2)
     assert moved.centre[0] == pytest.approx([2.0 + 10.0 * 1.2**share, 0.0, 0.5], abs=0.01)
     assert np.exp(moved.log_variance[0, 0]) == pytest.approx(1.0 - share, abs=0.01)
     assert moved.log_variance[0, 1:] == pytest.approx(grid.log_variance[0, 1:])
     # One that is sure takes all; one without weight, or that sees nothing there, takes nothing.
-    sure = brought_nearer(grid, {"front": seen_at(np.log(1.2), scale=-9.0)}, 1.0)
+    sure = moved_along_rays(grid, {"front": seen_at(np.log(1.2), scale=-9.0)}, 1.0)
     assert sure.centre[0, 0] == pytest.approx(14.0, abs=0.01)
     for looks, weight in ((seen_at(np.log(1.2)), 0.0), (seen_at(np.log(1.2), none=1.0), 1.0)):
-        still = brought_nearer(grid, {"front": looks}, weight)
+        still = moved_along_rays(grid, {"front": looks}, weight)
         assert still.centre == pytest.approx(grid.centre)
-    blind = brought_nearer(grid, {"front": Looks.blind(1)}, 1.0)
+    blind = moved_along_rays(grid, {"front": Looks.blind(1)}, 1.0)
     assert blind.centre == pytest.approx(grid.centre)
 
 
 def test_what_an_image_puts_in_one_place_is_one_object() -> None:
     grid = found(12.0, 14.0, 20.0)
     looks = {"front": seen_at(np.log(1.1), np.log(11.0 / 12.0), 0.0, scale=-9.0)}
-    moved = brought_nearer(grid, looks, 1.0)
+    moved = moved_along_rays(grid, looks, 1.0)
     assert moved.centre[:, 0] == pytest.approx([13.0, 20.0], abs=0.01)
-    apart = brought_nearer(grid, looks, 1.0, merge=False)
+    apart = moved_along_rays(grid, looks, 1.0, merge=False)
     assert apart.centre[:, 0] == pytest.approx([13.0, 13.0, 20.0], abs=0.01)
+
+
+def test_images_that_agree_move_it_once_in_any_order() -> None:
+    grid = found(12.0)
+    one = {"a": seen_at(np.log(1.2), scale=-3.0)}
+    two = one | {"b": seen_at(np.log(1.2), scale=-3.0)}
+    # 10 m from the eye and 1.2 times as far: 14 m, however many say so.
+    single, double = (moved_along_rays(grid, looks, 1.0).centre[0, 0] for looks in (one, two))
+    assert 13.0 < single < double < 14.0
+    other = {"a": two["a"], "b": seen_at(np.log(0.9), scale=-2.0)}
+    turned = dict(reversed(other.items()))
+    first, second = (moved_along_rays(grid, looks, 1.0).centre[0, 0] for looks in (other, turned))
+    assert first == pytest.approx(second, abs=0.02)
+
+
+def test_what_is_out_of_view_not_believed_or_beyond_reason_moves_nothing_far() -> None:
+    grid = found(12.0, 30.0)
+    looks = seen_at(np.log(1.2), np.log(1.2), scale=-9.0)
+    looks.in_view[1] = False
+    moved = moved_along_rays(grid, {"front": looks}, 1.0)
+    assert moved.centre[:, 0] == pytest.approx([14.0, 30.0], abs=0.01)
+    doubted = moved_along_rays(grid, {"front": looks}, 1.0, {"front": 0.0})
+    assert doubted.centre[:, 0] == pytest.approx([12.0, 30.0])
+    wild = moved_along_rays(found(12.0), {"front": seen_at(5.0, scale=-9.0)}, 1.0)
+    assert wild.centre[0, 0] == pytest.approx(2.0 + 10.0 * np.exp(0.5), abs=0.05)
+    assert len(moved_along_rays(found(), {"front": Looks.blind(0)}, 1.0)) == 0

@@ -147,6 +147,20 @@ def test_a_dark_camera_or_a_leaning_lidar_is_not_a_misaligned_camera() -> None:
     assert trust < 0.6 and reason is Reason.MISALIGNED
 
 
+def test_a_camera_is_not_blamed_for_a_lidar_that_turns_out_to_be_frozen() -> None:
+    watched = Drive()
+    watched.go_on([3.5] * 10)
+    for _ in range(3):
+        watched.now_ns += 100 * MS
+        fresh = {"brightness": 0.5, "checksum": float(watched.now_ns)}
+        watched.gate.observe("front", watched.now_ns, fresh, True)
+        watched.gate.observe("top", watched.now_ns, {"tilt": 0.0, "checksum": 1.0}, True)
+        if watched.gate.is_comparable("front", "top", watched.now_ns):
+            watched.gate.note_alignment("front", 0.0, watched.now_ns)
+    assert watched.verdict("top")[1] is Reason.FROZEN
+    assert watched.verdict("front") == (1.0, Reason.OK)
+
+
 def test_a_lidar_that_was_knocked_is_noticed_at_once_and_a_bump_costs_little() -> None:
     watched = Drive()
     watched.go_on([3.5] * 10, tilt=0.008)
@@ -157,9 +171,9 @@ def test_a_lidar_that_was_knocked_is_noticed_at_once_and_a_bump_costs_little() -
     trust, reason = watched.verdict("top")
     assert trust < 0.5 and reason is Reason.MISALIGNED
     # However far it leans, it is not left out: it still knows that something stands there.
-    watched.go_on([3.5], tilt=0.085)
+    watched.go_on([3.5] * 30, tilt=0.12)
     assert watched.verdict("top")[0] > ReliabilityConfig().fuse_above
-    watched.go_on([3.5] * 2, tilt=0.008)
+    watched.go_on([3.5] * 12, tilt=0.008)
     assert watched.verdict("top") == (1.0, Reason.OK)
 
 
