@@ -94,11 +94,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "its disagreement beside what one of its networks tells in one pass; needs torch",
     )  # fmt: skip
     parser.add_argument(
-        "--cache",
-        type=Path,
-        default=Path("runs/scenes"),
+        "--cache", type=Path, default=Path("runs/scenes"),
         help="with --ensemble: training scenes; those that are missing are made",
-    )
+    )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="a tenth of the scenes")
     parser.add_argument("--n", type=int, default=None, help="scenes (default: the protocol's)")
     parser.add_argument(
@@ -270,13 +268,15 @@ def evaluate_red_cube(args: argparse.Namespace, protocol: Protocol) -> int:
 
 
 def evaluate_ensemble(args: argparse.Namespace, protocol: Protocol) -> int:
-    """What a small ensemble notices, with errors raised; half an hour on two cores."""
-    from mm_fusion_ros.training import ensemble  # torch stays out of an exam of shipped weights
+    """What a small ensemble notices, with errors raised; a quarter of an hour on two cores."""
+    # Torch stays out of an exam of shipped weights.
+    from mm_fusion_ros.training import ensemble
+    from mm_fusion_ros.training.train import TrainConfig
 
     out = args.out or Path("runs") / "eval" / "ensemble"
     count = args.n or protocol.unfamiliar.scenes // (10 if args.quick else 1)
     seeds = protocol.chosen_seeds(args.split, count)
-    budget, base = ensemble.Budget(), ensemble.TrainConfig()
+    budget, base = ensemble.Budget(), TrainConfig()
     out.mkdir(parents=True, exist_ok=True)
     how = {"budget": asdict(budget), "base": asdict(base), "code": code_digest("model", "training")}
     check_fingerprint(out / FINGERPRINT, how)

@@ -2,7 +2,8 @@
 
 Networks that were trained alike from different seeds agree about what training showed and not about
 what it did not (Lakshminarayanan et al., "Simple and Scalable Predictive Uncertainty Estimation
-using Deep Ensembles", 2017). How far they disagree is the mutual information between the answer and
+using Deep Ensembles", 2017). So that they are good at all within minutes, they begin from weights
+that were trained, and part from there with large steps. How far they disagree is the mutual information between the answer and
 which network gives it. Beside it stands what one of them tells in its one pass, by `Density`.
 """
 
@@ -27,7 +28,7 @@ from mm_fusion_ros.perception.rays import ray_planes
 from mm_fusion_ros.samples import Float
 from mm_fusion_ros.sensors.camera import PreparedImage
 from mm_fusion_ros.sensors.lidar import PreparedScan
-from mm_fusion_ros.training import cache
+from mm_fusion_ros.training import cache, weights
 from mm_fusion_ros.training.familiar import fit_densities
 from mm_fusion_ros.training.train import STAGES, TrainConfig, Trainer
 
@@ -40,8 +41,8 @@ class Budget:
     """How many networks, the steps of each, and the scenes that say what is familiar."""
 
     members: int = 3
-    image: int = 120
-    lidar: int = 250
+    image: int = 60
+    lidar: int = 120
     familiar: int = 300
 
 
@@ -117,7 +118,7 @@ def _entropy(p: Tensor) -> Tensor:
 
 def trained(
     folder: Path, out: Path, budget: Budget | None = None, base: TrainConfig | None = None,
-    device: str = "cpu", processes: int = 2,
+    device: str = "cpu", processes: int = 2, start: str = weights.SHIPPED,
 ) -> Ensemble:  # fmt: skip
     """Trains the members, or takes them up where they were left.
 
@@ -128,6 +129,7 @@ def trained(
         base: scenes, batch and workers; its seed is the first member's.
         device: to train on.
         processes: that make scenes.
+        start: weights that all begin from; empty for random ones.
     """
     budget, base = budget or Budget(), base or TrainConfig()
     cache.fill(folder, range(max(base.scenes, budget.familiar)), processes)
@@ -138,6 +140,8 @@ def trained(
             base, seed=base.seed + number, steps=steps, faults=dict.fromkeys(STAGES, 0.0)
         )
         trainer = Trainer(config, folder, out / f"member{number}", device)
+        if start and not trainer.checkpoint.exists():
+            trainer.start_from(start)
         trainer.resume()
         trainer.run(LEARNS)
         members.append(trainer.averaged())

@@ -37,7 +37,7 @@ def test_an_ensemble_is_trained_once_and_asked(tmp_path: Path) -> None:
     budget = Budget(members=2, image=1, lidar=1, familiar=familiar)
     base = TrainConfig(scenes=4, batch=2, workers=0)
     out = tmp_path / "out"
-    ensemble = trained(tmp_path, out, budget, base)
+    ensemble = trained(tmp_path, out, budget, base, start="")
     stamps = [path.stat().st_mtime_ns for path in sorted(out.glob("*/checkpoint.pt"))]
     assert len(stamps) == 2
 
@@ -57,5 +57,5 @@ def test_an_ensemble_is_trained_once_and_asked(tmp_path: Path) -> None:
     assert "other surfaces" in reference.text(result, "t")
     assert reference.plain_result(result)["camera, other surfaces"]["alone"]["scenes"] == 2
     # Taken up where it was left: nothing is trained again.
-    trained(tmp_path, out, budget, base)
+    trained(tmp_path, out, budget, base, start="")
     assert stamps == [path.stat().st_mtime_ns for path in sorted(out.glob("*/checkpoint.pt"))]
