@@ -3,8 +3,9 @@
 Networks that were trained alike from different seeds agree about what training showed and not about
 what it did not (Lakshminarayanan et al., "Simple and Scalable Predictive Uncertainty Estimation
 using Deep Ensembles", 2017). So that they are good at all within minutes, they begin from weights
-that were trained, and part from there with large steps. How far they disagree is the mutual information between the answer and
-which network gives it. Beside it stands what one of them tells in its one pass, by `Density`.
+that were trained, and part from there with large steps. How far they disagree is the mutual
+information between the answer and which network gives it. Beside it stands what one of them tells
+in its one pass, by `Density`.
 """
 
 from __future__ import annotations
