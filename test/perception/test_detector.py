@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,52 @@ def test_a_scan_of_another_instant_is_moved_before_it_is_used(detector: Detector
     assert [item.centre.tolist() for item in by_motion.objects] == [
         item.centre.tolist() for item in directly.objects
     ]
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_images_say_how_far_things_are_where_nothing_else_measures_it(
+    untrained_model: Path, monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    """Only without a lidar, and only by a network that can tell."""
+    config = PerceptionConfig(threads=1, score_threshold=0.001, max_objects=20)
+    calibration = {"camera": {"depth_weight": 1e6, "exists_weights": [0.0, 0.0, 0.0]}}
+    folder = ModelFolder.open(untrained_model)
+    with closing(Detector(folder, config, calibration={})) as plain:
+        seen, scanned = camera(plain), lidar(plain)
+        alone, both, scan = (
+            plain.detect(*given).found
+            for given in (([seen], []), ([seen], [scanned]), ([], [scanned]))
+        )
+    with closing(Detector(folder, config, calibration=calibration)) as hearing:
+        judged = hearing._graphs["regions"].infer
+
+        def farther(feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            result = dict(judged(feeds))
+            if told:
+                said = np.array([[np.log(1.25), -6.0]], np.float32)
+                result["depth"] = np.repeat(said, len(feeds["about"]), axis=0)
+            else:
+                del result["depth"]  # a model that was exported before it was told
+            return result
+
+        monkeypatch.setattr(hearing._graphs["regions"], "infer", farther)
+        now = hearing.detect([seen], [])
+        assert now.found is not None and alone is not None
+        away, before = (
+            np.linalg.norm(each.centre[:, :2] - OPTICAL[:2, 3], axis=1)
+            for each in (now.found, alone)
+        )
+        in_view = now.looks["camera"].in_view
+        assert in_view.any()
+        assert np.array_equal(now.found.centre, alone.centre) == (not told)
+        # Those that stay are moved by a quarter, or not at all.
+        factor = away[:, None] / before
+        wanted = np.where(in_view, 1.25 if told else 1.0, 1.0)
+        assert (np.abs(factor - wanted[:, None]).min(axis=1) < 0.02).mean() > 0.8
+        for given, expected in ((([seen], [scanned]), both), (([], [scanned]), scan)):
+            same = hearing.detect(*given).found
+            assert same is not None and expected is not None
+            assert np.array_equal(same.centre, expected.centre)
 
 
 def test_the_same_input_gives_the_same_bits(detector: Detector) -> None:

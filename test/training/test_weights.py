@@ -46,6 +46,36 @@ def test_training_starts_from_a_model_folder_and_says_whose_it_was(tmp_path: Pat
         assert torch.allclose(second.average[name], value, rtol=2e-3, atol=1e-5), name
 
 
+def test_a_part_that_has_grown_since_is_taken_over_and_another_strategy_is_not(
+    tmp_path: Path,
+) -> None:
+    first = trainer(tmp_path / "first")
+    old = {k: v for k, v in first.average.items() if not k.startswith("region_head.depth")}
+    assert len(old) < len(first.average)
+    file = tmp_path / weights.FILE
+    weights.save(old, {"config": {"strategy": "gated"}}, file)
+    torch.manual_seed(5)
+    second = trainer(tmp_path / "second")
+    fresh = second.average["region_head.depth.0.weight"].clone()
+    assert {"region_head", "fusion"} <= set(second.start_from(file))
+    name = "region_head.output.weight"
+    assert torch.allclose(second.average[name], first.average[name], rtol=2e-3, atol=1e-5)
+    assert torch.equal(second.average["region_head.depth.0.weight"], fresh)
+    # Even where all its weights would fit, fusion of another kind begins anew.
+    weights.save(old, {"config": {"strategy": "concat"}}, file)
+    assert "fusion" not in trainer(tmp_path / "third").start_from(file)
+
+
+def test_a_checkpoint_of_another_network_is_refused_by_name(tmp_path: Path) -> None:
+    first = trainer(tmp_path)
+    first.save(None)
+    state = torch.load(first.checkpoint, weights_only=True)
+    state["net"] = {k: v for k, v in state["net"].items() if not k.startswith("region_head")}
+    torch.save(state, first.checkpoint)
+    with pytest.raises(ConfigError, match="--start"):
+        trainer(tmp_path).resume()
+
+
 def test_what_ships_can_be_started_from(tmp_path: Path) -> None:
     if weights.FILE not in ModelFolder.open().manifest.files:
         pytest.fail("the shipped model folder holds no weights to start from")
