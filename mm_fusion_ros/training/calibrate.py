@@ -26,7 +26,7 @@ from mm_fusion_ros.perception.second_look import (
 from mm_fusion_ros.training import cache
 from mm_fusion_ros.training.cache import Scene
 from mm_fusion_ros.training.cases import NOT_ASKED, Case, case_of, owners, prepare
-from mm_fusion_ros.training.places import fit_depth, fit_slopes, position_errors
+from mm_fusion_ros.training.positions import fit_depth, fit_slopes, position_errors
 
 SUBSETS = ("camera", "lidar", "both")
 """In this order they are fitted: where both are combined late, it is what each alone is calibrated

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mm_fusion_ros.config import CameraConfig, LidarConfig
 from mm_fusion_ros.evaluation.protocol import Protocol
-from mm_fusion_ros.evaluation.records import Truths
+from mm_fusion_ros.evaluation.records import Findings, Truths
 from mm_fusion_ros.outputs import CLASSES, COLOURS
 from mm_fusion_ros.perception.decode import Calibration, Found
 from mm_fusion_ros.perception.detector import Detector
@@ -56,11 +56,7 @@ class Case:
 
     def truths(self) -> Truths:
         """The scene's objects."""
-        boxes = self.scene.boxes.astype(np.float64)
-        return Truths(
-            self.scene.class_index, self.scene.colour_index, boxes[:, :3], boxes[:, 3:6],
-            boxes[:, 6], self.asked, np.zeros(len(boxes), bool),
-        )  # fmt: skip
+        return truths_of(self.scene, self.asked)
 
     def exists(self) -> Float:
         """(n, 3), `exists_evidence` of all images together."""
@@ -68,6 +64,24 @@ class Case:
             (exists_evidence(looks) for looks in self.looks.values()),
             start=np.zeros((len(self.found), 3)),
         )
+
+
+def truths_of(scene: Scene, asked: NDArray[np.bool_]) -> Truths:
+    """The objects of a scene, of which those are asked for, as the exam has them."""
+    boxes = scene.boxes.astype(np.float64)
+    return Truths(
+        scene.class_index, scene.colour_index, boxes[:, :3], boxes[:, 3:6], boxes[:, 6], asked,
+        np.zeros(len(boxes), bool),
+    )  # fmt: skip
+
+
+def findings_of(found: Found, kind: NDArray[np.int64], probability: Float) -> Findings:
+    """What was found, as the exam has it; without colours and covariances."""
+    none, count = np.zeros(len(found)), len(found)
+    return Findings(
+        kind, probability, np.full(count, -1), none, found.centre, found.size, found.yaw,
+        np.zeros((count, 2, 2)), none > 0.0,
+    )  # fmt: skip
 
 
 def prepare(seed: int, protocol: Protocol) -> tuple[Scene, list[PreparedImage], PreparedScan]:

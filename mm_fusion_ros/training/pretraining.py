@@ -24,6 +24,7 @@ from mm_fusion_ros.evaluation.records import Findings, Truths
 from mm_fusion_ros.model.fusion_net import FusionNet
 from mm_fusion_ros.perception.decode import Calibration, decode
 from mm_fusion_ros.training import cache
+from mm_fusion_ros.training.cases import findings_of, truths_of
 from mm_fusion_ros.training.dataset import PLAIN, Batch, Needs, SceneDataset, collate
 from mm_fusion_ros.training.train import STAGES, TrainConfig, Trainer, to_device
 
@@ -97,22 +98,13 @@ def specialist_precision(
 def _findings(answer: np.ndarray) -> Findings:
     found = decode(answer, Calibration(), LEAST_PROBABILITY, MOST_OBJECTS)
     logits = found.class_logits.astype(np.float64)
-    none = np.zeros(len(found))
-    return Findings(
-        logits.argmax(axis=1), 1.0 / (1.0 + np.exp(-logits.max(axis=1, initial=-30.0))),
-        np.full(len(found), -1), none, found.centre, found.size, found.yaw,
-        np.zeros((len(found), 2, 2)), none > 0.0,
-    )  # fmt: skip
+    probability = 1.0 / (1.0 + np.exp(-logits.max(axis=1, initial=-30.0)))
+    return findings_of(found, logits.argmax(axis=1), probability)
 
 
 def _truths(scene: cache.Scene, who: str) -> Truths:
     by_lidar = scene.lidar_points >= cache.LIDAR_MIN_POINTS
-    counts = by_lidar if who == "lidar" else np.asarray(scene.seen.any(axis=1))
-    boxes = scene.boxes.astype(np.float64)
-    return Truths(
-        scene.class_index, scene.colour_index, boxes[:, :3], boxes[:, 3:6], boxes[:, 6], counts,
-        np.zeros(len(boxes), bool),
-    )  # fmt: skip
+    return truths_of(scene, by_lidar if who == "lidar" else np.asarray(scene.seen.any(axis=1)))
 
 
 def run(

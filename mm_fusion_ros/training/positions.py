@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from mm_fusion_ros.evaluation.matching import assign
 from mm_fusion_ros.evaluation.protocol import Protocol
-from mm_fusion_ros.evaluation.records import Findings
 from mm_fusion_ros.perception import maps
-from mm_fusion_ros.perception.decode import Calibration, Found, evidence_of_variance
+from mm_fusion_ros.perception.decode import Calibration, evidence_of_variance
 from mm_fusion_ros.perception.second_look import (
     judge,
     moved_along_rays,
 )
 from mm_fusion_ros.samples import Float
-from mm_fusion_ros.training.cases import Case
+from mm_fusion_ros.training.cases import Case, findings_of
 
 SLOPES_RIDGE = 0.01
 """What a slope must earn: where nothing varies, none is drawn."""
@@ -43,7 +41,7 @@ def fit_depth(cases: Sequence[Case], protocol: Protocol) -> float:
             # All in rows of their own: which of them are the same is another question.
             found = moved_along_rays(case.found, case.looks, weight, merge=False)
             raw = found.class_logits
-            findings = _findings(found, raw.argmax(axis=1), raw.max(axis=1).astype(np.float64))
+            findings = findings_of(found, raw.argmax(axis=1), raw.max(axis=1).astype(np.float64))
             owner = assign(truths, findings, gate=gate, by_bearing=True)
             rows = np.flatnonzero(owner >= 0)
             rows = rows[case.asked[owner[rows]]]
@@ -83,15 +81,6 @@ def fit_slopes(error: Float, evidence: Float) -> Float:
     return found
 
 
-def _findings(found: Found, kind: NDArray[np.int64], probability: Float) -> Findings:
-    """What was found, as the exam assigns it; without colours and covariances."""
-    none, count = np.zeros(len(found)), len(found)
-    return Findings(
-        kind, probability, np.full(count, -1), none, found.centre, found.size, found.yaw,
-        np.zeros((count, 2, 2)), none > 0.0,
-    )  # fmt: skip
-
-
 def position_errors(
     cases: Sequence[Case], calibration: Calibration, by_bearing: bool, protocol: Protocol
 ) -> tuple[Float, Float, Float]:
@@ -110,7 +99,7 @@ def position_errors(
     for case in cases:
         truths = case.truths()
         found, judged = case.found, judge(case.found.class_logits, case.looks, calibration)
-        findings = _findings(found, judged.kind, judged.probability)
+        findings = findings_of(found, judged.kind, judged.probability)
         owner = assign(truths, findings, gate=gate, by_bearing=by_bearing)
         rows = np.flatnonzero(owner >= 0)
         rows = rows[case.asked[owner[rows]]]
