@@ -19,11 +19,11 @@ from mm_fusion_ros.evaluation.bootstrap import Estimate, draws
 from mm_fusion_ros.evaluation.protocol import Protocol
 from mm_fusion_ros.evaluation.scoring import CAMERA, LIDAR
 from mm_fusion_ros.evaluation.table import plain
-from mm_fusion_ros.evaluation.unfamiliar import QUESTIONS, USUAL, told_apart
+from mm_fusion_ros.evaluation.unfamiliar import QUESTIONS, USUAL, changed, told_apart
 from mm_fusion_ros.samples import Float
 from mm_fusion_ros.sensors.camera import CameraIntake, PreparedImage
 from mm_fusion_ros.sensors.lidar import LidarIntake, PreparedScan
-from mm_fusion_ros.sim.unfamiliar import PATTERN, TEXTURE, THING
+from mm_fusion_ros.sim.unfamiliar import THING
 
 WAYS = ("ensemble", "alone")
 Result = Mapping[str, Mapping[str, Estimate]]
@@ -67,21 +67,11 @@ def measured(judge: Judge, protocol: Protocol, seeds: Sequence[int]) -> Result:
     Returns:
         question to "ensemble" and "alone" to the area.
     """
-    from mm_fusion_ros.sim.drive import scene
-
     camera_intake, lidar_intake = CameraIntake(CameraConfig()), LidarIntake(LidarConfig())
     values: dict[str, list[list[float]]] = {}
     for seed in track(seeds, description="unfamiliar"):
-        for change in (USUAL, TEXTURE, PATTERN, THING):
-            strange = "" if change == USUAL else change
-            sample = scene(seed, image_size=protocol.image_size, strange=strange)
-            wanted = [
-                label.centre for label in sample.labels
-                if label.counts and (label.object_id in sample.strange) == (change == THING)
-            ]  # fmt: skip
-            scan = judge.lidar(
-                lidar_intake.accept(sample.lidar)[0], np.array(wanted).reshape(-1, 3)
-            )
+        for change, sample, centres in changed(seed, protocol):
+            scan = judge.lidar(lidar_intake.accept(sample.lidar)[0], centres)
             images = [judge.camera(camera_intake.accept(frame)[0]) for frame in sample.cameras]
             for way in WAYS:
                 told = {

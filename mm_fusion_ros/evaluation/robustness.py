@@ -30,7 +30,7 @@ from mm_fusion_ros.evaluation.conditions import (
 )
 from mm_fusion_ros.evaluation.metrics import area, ellipse_coverage
 from mm_fusion_ros.evaluation.protocol import ClaimRule, FloorRule, Least, Protocol
-from mm_fusion_ros.evaluation.records import Findings, Truths
+from mm_fusion_ros.evaluation.records import Findings, Index, Truths
 from mm_fusion_ros.evaluation.scoring import (
     BOTH,
     CAMERA,
@@ -180,20 +180,20 @@ def score_cell(
             to, since most conditions share them.
     """
     clean = {} if clean is None else clean
+    drawn = draws(len(records), protocol.bootstrap.replicates, protocol.bootstrap.seed)
     # Where a subset's sensors are not struck its clean answer stands.
     worse = [{**r.found[CLEAN_NAME], **r.found[condition.name]} for r in records]
     sector = condition.sector_rad
     if sector not in clean:
-        clean[sector] = _precision(
+        asked, said = _limited(
             records, [record.found[CLEAN_NAME] for record in records], protocol, condition
         )
-    precision = _precision(records, worse, protocol, condition)
+        clean[sector] = _precision(asked, said, protocol, drawn)
     truths, answers = _limited(records, worse, protocol, condition)
     together = [each[BOTH] for each in answers]
-    drawn = draws(len(records), protocol.bootstrap.replicates, protocol.bootstrap.seed)
     return Cell(
-        condition, precision, clean[sector], detection(records, condition),
-        calibrated_by(protocol, truths, together, drawn).error,
+        condition, _precision(truths, answers, protocol, drawn), clean[sector],
+        detection(records, condition), calibrated_by(protocol, truths, together, drawn).error,
         ellipse_coverage(placed_by(protocol, truths, together, BOTH), drawn),
     )  # fmt: skip
 
@@ -209,14 +209,12 @@ def detection(records: Sequence[FaultedRecord], condition: Condition) -> float:
 
 
 def _precision(
-    records: Sequence[FaultedRecord],
-    found: Sequence[Mapping[str, Findings]],
+    truths: Sequence[Truths],
+    scored: Sequence[Mapping[str, Findings]],
     protocol: Protocol,
-    condition: Condition,
+    drawn: Index,
 ) -> dict[str, dict[str, Estimate]]:
-    rule = protocol.bootstrap
-    drawn = draws(len(records), rule.replicates, rule.seed)
-    truths, scored = _limited(records, found, protocol, condition)
+    """Figure's key to subset to its mean average precision."""
     return {
         key: {
             subset: mean_average_precision(

@@ -11,11 +11,11 @@ features one thing is lost. Every seed's record is a file of its own.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,6 +35,9 @@ from mm_fusion_ros.samples import Float
 from mm_fusion_ros.sensors.camera import CameraIntake
 from mm_fusion_ros.sensors.lidar import LidarIntake
 from mm_fusion_ros.sim.unfamiliar import PATTERN, TEXTURE, THING
+
+if TYPE_CHECKING:
+    from mm_fusion_ros.sim.drive import SceneSample
 
 SEEDS, USUAL = "seeds", "usual"
 QUESTIONS = {
@@ -63,6 +66,25 @@ class Record:
     places: Values
 
 
+def changed(seed: int, protocol: Protocol) -> Iterator[tuple[str, SceneSample, Float]]:
+    """The scene of a seed, as it is and in every way changed.
+
+    Returns:
+        the change; the scene; (n, 3) the places of base_link [m] where what is asked for stands:
+            the things of no class where there are any, else those that have one.
+    """
+    from mm_fusion_ros.sim.drive import scene
+
+    for change in (USUAL, TEXTURE, PATTERN, THING):
+        strange = "" if change == USUAL else change
+        sample = scene(seed, image_size=protocol.image_size, strange=strange)
+        wanted = [
+            label.centre for label in sample.labels
+            if label.counts and (label.object_id in sample.strange) == (change == THING)
+        ]  # fmt: skip
+        yield change, sample, np.array(wanted).reshape(-1, 3)
+
+
 class UnfamiliarExaminer:
     """Looks at the scene of a seed as it is, and changed; writes how unfamiliar each is."""
 
@@ -79,13 +101,9 @@ class UnfamiliarExaminer:
 
     def __call__(self, seed: int) -> int:
         """Examines one seed; returns it."""
-        from mm_fusion_ros.sim.drive import scene
-
         samples: dict[str, list[float]] = {}
         places: dict[str, list[float]] = {}
-        for change in (USUAL, TEXTURE, PATTERN, THING):
-            strange = "" if change == USUAL else change
-            sample = scene(seed, image_size=self._protocol.image_size, strange=strange)
+        for change, sample, centres in changed(seed, self._protocol):
             cameras = [
                 self._detector.encode_camera(self._camera_intake.accept(frame)[0], frame.source)
                 for frame in sample.cameras
@@ -95,11 +113,6 @@ class UnfamiliarExaminer:
             samples[f"{LIDAR}|{change}"] = [lidar.epistemic]
             if change not in (USUAL, THING):
                 continue
-            wanted = [
-                label.centre for label in sample.labels
-                if label.counts and (label.object_id in sample.strange) == (change == THING)
-            ]  # fmt: skip
-            centres = np.array(wanted).reshape(-1, 3)
             places[f"{LIDAR}|{change}"] = doubts(self._detector.detect([], [lidar]), centres)
             places[f"{BOTH}|{change}"] = doubts(self._detector.detect(cameras, [lidar]), centres)
         content = {"seed": seed, "samples": samples, "places": places}

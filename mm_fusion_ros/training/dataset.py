@@ -404,7 +404,7 @@ def collate(items: Sequence[Item]) -> Batch:
         RegionBatch(
             *[
                 torch.from_numpy(np.concatenate([getattr(item.regions, name) for item in items]))
-                for name in ("crops", "about", "class_index", "colour_index", "depth")
+                for name in Proposals.__dataclass_fields__
             ]
         ),
         targets,

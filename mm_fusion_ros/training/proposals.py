@@ -15,6 +15,7 @@ from mm_fusion_ros.geometry import apply
 from mm_fusion_ros.outputs import CLASSES
 from mm_fusion_ros.perception.grid import STRIDE
 from mm_fusion_ros.perception.regions import ABOUT, CROP, NEAREST_M, Regions, cut, squares
+from mm_fusion_ros.perception.second_look import MOST_LOG_DEPTH
 from mm_fusion_ros.training.cache import Scene
 
 NOTHING = len(CLASSES)
@@ -28,8 +29,8 @@ RIGHT_M, WRONG_M = 1.0, 2.5
 SIGMA_M, SIGMA_PER_M = 0.12, 0.008
 """A detector's error of place: at hand, and for each metre of distance."""
 SIGMA_SIZE = 0.15
-SIGMA_LOG_DEPTH, MOST_LOG_DEPTH = 0.2, 0.5
-"""A camera's error of the logarithm of the distance, and the most that is shown."""
+SIGMA_LOG_DEPTH = 0.2
+"""A camera's error of the logarithm of the distance; no more is shown than `MOST_LOG_DEPTH`."""
 HIDDEN_PX = 14.0
 """A square of this edge holds a dozen cells of `Scene.under`; of smaller ones none may show."""
 HIDDEN_FRACTION = 0.1
@@ -73,7 +74,7 @@ def propose(scene: Scene, rng: np.random.Generator) -> Proposals:
     return Proposals(
         *[
             np.concatenate([getattr(part, name) for part in parts])
-            for name in ("crops", "about", "class_index", "colour_index", "depth")
+            for name in Proposals.__dataclass_fields__
         ]
     )
 

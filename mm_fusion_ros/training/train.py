@@ -244,7 +244,7 @@ class Trainer:
         self.net = FusionNet(config.strategy).to(self.device)
         self.net = self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.contrast = Contrast().to(self.device)
-        self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
+        self._begin_average()
         self.done: dict[str, int] = dict.fromkeys(STAGES, 0)
         self.optimizer_state: dict[str, object] | None = None
         self.stage = ""
@@ -275,7 +275,7 @@ class Trainer:
         parts = sorted({name.split(".")[0] for name in given} - unfit)
         taken = {k: v for k, v in given.items() if k.split(".")[0] in parts}
         self.net.load_state_dict({**own, **taken})
-        self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
+        self._begin_average()
         self.start = {"parts": parts, **how}
         return parts
 
@@ -387,14 +387,14 @@ class Trainer:
         if self.done["fusion"] or (isinstance(taken, list) and "fusion" in taken):
             return
         self.net.fusion.start_from(self.net.lidar_encoder, self.net.lidar_head)
-        self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
+        self._begin_average()
 
     def _renew(self, modules: Sequence[nn.Module]) -> None:
         """What is trained on learns as fast as what is new."""
         for part in (each for module in modules for each in module.modules()):
             if isinstance(part, StandardizedConvolution):
                 part.renew()
-        self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
+        self._begin_average()
 
     def _run_stage(self, stage: str) -> None:
         config, steps = self.config, self.config.steps[stage]
@@ -460,6 +460,10 @@ class Trainer:
         self.save(optimizer)
         if processes.leads and (self.out / curves.LOG).stat().st_size:
             curves.write(self.out)
+
+    def _begin_average(self) -> None:
+        """The average of the weights as they are."""
+        self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
 
     @torch.no_grad()
     def _average(self, decay: float) -> None:
