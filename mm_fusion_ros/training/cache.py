@@ -22,6 +22,7 @@ from mm_fusion_ros.geometry import apply
 from mm_fusion_ros.outputs import CLASSES, COLOURS
 from mm_fusion_ros.perception.grid import STRIDE
 from mm_fusion_ros.samples import Float
+from mm_fusion_ros.sensors.camera import NETWORK_SIZE
 
 if TYPE_CHECKING:
     from mm_fusion_ros.sim.drive import SceneSample
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
 
 TRAIN_SEEDS = range(100_000)
 VALIDATION_SEEDS = range(100_000, 101_000)
-IMAGE_SIZE = (384, 288)
-"""Width and height at which scenes are rendered: the camera network's input."""
+IMAGE_SIZE = (640, 480)
+"""Width and height at which scenes are rendered: as cameras give them, and as the exam has them. As
+at run time, the network's input is scaled down from that, and the second look is cut out of it."""
+CELLS = (NETWORK_SIZE[0] // STRIDE, NETWORK_SIZE[1] // STRIDE)
+"""Width and height of the image features."""
 CAMERA_MIN_PIXELS = 100
 CAMERA_MIN_VISIBLE = 0.2
 LIDAR_MIN_POINTS = 5
@@ -41,7 +45,7 @@ class Scene:
     """One labelled instant, as the cache holds it.
 
     Attributes:
-        images: (n, 288, 384, 3) uint8 RGB, one for each camera.
+        images: (n, H, W, 3) uint8 RGB, one for each camera, of `IMAGE_SIZE` from the cache.
         intrinsics: (n, 3, 3) float64 [pixels].
         base_from_camera: (n, 4, 4) float64.
         base_from_lidar: (4, 4) float64.
@@ -77,7 +81,7 @@ def generate(seed: int) -> Scene:
 
 
 def of_sample(sample: SceneSample) -> Scene:
-    """What the cache keeps of a sample; `under` fits images of its own size."""
+    """What the cache keeps of a sample."""
     points = sample.lidar.points[np.isfinite(sample.lidar.points).all(axis=1)].copy()
     points[:, :3] = apply(sample.lidar.base_from_lidar, points[:, :3])
     labels = sample.labels
@@ -101,17 +105,23 @@ def of_sample(sample: SceneSample) -> Scene:
         boxes=np.array(boxes, np.float32).reshape(-1, 7),
         lidar_points=np.array([label.lidar_points for label in labels], np.int64),
         seen=np.array(seen, bool).reshape(len(labels), len(sample.cameras)),
-        under=np.stack([_rows(ids, labels) for ids in sample.object_ids]),
+        under=np.stack([rows_of(ids, labels) for ids in sample.object_ids]),
     )
 
 
-def _rows(object_ids: NDArray[np.int32], labels: Sequence[Label]) -> NDArray[np.int16]:
+def rows_of(object_ids: NDArray[np.int32], labels: Sequence[Label]) -> NDArray[np.int16]:
     """The object under each cell of the image features, as a row of the labels."""
     row_of = np.full(max([0, *(label.object_id for label in labels)]) + 1, -1, np.int16)
     for row, label in enumerate(labels):
         row_of[label.object_id] = row
-    middle = object_ids[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
+    middle = object_ids[np.ix_(*map(_middles, object_ids.shape, reversed(CELLS)))]
     return np.where(middle > 0, row_of[np.maximum(middle, 0)], np.int16(-1))
+
+
+def _middles(edge: int, cells: int) -> NDArray[np.int64]:
+    """The pixels along an edge that the middles of the cells fall on."""
+    network = np.arange(cells) * STRIDE + STRIDE // 2
+    return np.rint((network + 0.5) * edge / (cells * STRIDE) - 0.5).astype(np.int64)
 
 
 def path_of(folder: Path, seed: int) -> Path:
@@ -145,6 +155,7 @@ def save(scene: Scene, path: Path) -> None:
             lidar_points=scene.lidar_points,
             seen=scene.seen,
             under=scene.under,
+            image_size=scene.images.shape[2:0:-1],
             **arrays,
         )
     partial.replace(path)
@@ -193,7 +204,7 @@ def is_whole(path: Path) -> bool:
     if not path.exists():
         return False
     with np.load(path, allow_pickle=False) as data:
-        return "base_from_lidar" in data.files
+        return "image_size" in data.files
 
 
 def _make(job: tuple[Path, int]) -> None:

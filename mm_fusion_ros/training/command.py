@@ -9,6 +9,7 @@ from pathlib import Path
 from mm_fusion_ros.config import ConfigError
 from mm_fusion_ros.model.fusion_net import STRATEGIES
 from mm_fusion_ros.training import cache, pretraining
+from mm_fusion_ros.training.precision import PRECISIONS
 from mm_fusion_ros.training.processes import Processes
 from mm_fusion_ros.training.train import STAGES, TrainConfig, Trainer
 
@@ -27,6 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=default.batch)
     parser.add_argument("--workers", type=int, default=default.workers, help="loader processes")
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default=default.precision,
+        help="of products; auto is bfloat16 where the processor has units for it",
+    )  # fmt: skip
     parser.add_argument(
         "--steps", default="", metavar="STAGE=N,...",
         help=f"steps of each stage; default {default.steps}",
@@ -100,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
 
     config = TrainConfig(
         seed=args.seed, strategy=args.strategy, scenes=args.scenes, batch=args.batch,
-        workers=args.workers, labels=args.labels,
+        workers=args.workers, labels=args.labels, precision=args.precision,
     )  # fmt: skip
     config = replace(
         config,

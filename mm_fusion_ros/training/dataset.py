@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ from mm_fusion_ros.outputs import CLASSES
 from mm_fusion_ros.perception.grid import LIFT_SHAPE, RASTER, STRIDE, lift_geometry, rasterize
 from mm_fusion_ros.perception.painting import painted_points
 from mm_fusion_ros.perception.rays import RAY_CHANNELS, ray_planes
+from mm_fusion_ros.sensors.camera import NETWORK_SIZE
+from mm_fusion_ros.sensors.rectification import fit, scaled
 from mm_fusion_ros.training import cache
 from mm_fusion_ros.training.cache import Scene
 from mm_fusion_ros.training.losses import TargetBatch
@@ -130,8 +133,9 @@ def augment(scene: Scene, options: Augmentation, rng: np.random.Generator) -> Sc
         extrinsics = across @ extrinsics @ np.diag([-1.0, 1.0, 1.0, 1.0])
         base_from_lidar = across @ base_from_lidar @ across
     if options.gain:
-        gain = rng.uniform(1.0 - options.gain, 1.0 + options.gain, (len(images), 1, 1, 1))
-        images = np.clip(images * gain.astype(np.float32), 0, 255).astype(np.uint8)
+        gains = rng.uniform(1.0 - options.gain, 1.0 + options.gain, len(images))
+        brighter = [cv2.convertScaleAbs(i, alpha=g) for i, g in zip(images, gains, strict=True)]
+        images = _stack(brighter, images.shape[1:], np.uint8)
     if options.drop_points and rng.random() < 0.3:
         share = rng.uniform(0.0, options.drop_points)
         points = points[rng.random(len(points)) >= share]
@@ -139,6 +143,26 @@ def augment(scene: Scene, options: Augmentation, rng: np.random.Generator) -> Sc
         scene, images=images, intrinsics=intrinsics, base_from_camera=extrinsics,
         base_from_lidar=base_from_lidar, points=points, boxes=boxes, proposed=proposed,
         seen=scene.seen[:, keep], under=under,
+    )  # fmt: skip
+
+
+def as_network_takes(scene: Scene) -> Scene:
+    """The scene with images and intrinsics at the size of the network's input.
+
+    Raises:
+        ValueError: the images are of another shape than that input.
+    """
+    height, width = scene.images.shape[1:3]
+    fitted = fit((width, height), NETWORK_SIZE)
+    if fitted.size != NETWORK_SIZE:
+        raise ValueError(f"images of {width} x {height}: expected the shape of {NETWORK_SIZE}")
+    return replace(
+        scene,
+        images=_stack(
+            [scaled(image, fitted) for image in scene.images],
+            (NETWORK_SIZE[1], NETWORK_SIZE[0], 3), np.uint8,
+        ),
+        intrinsics=_stack(list(map(fitted.intrinsics, scene.intrinsics)), (3, 3), np.float64),
     )  # fmt: skip
 
 
@@ -241,7 +265,7 @@ def prepare(
         struck = replace(
             struck, scene=without_images(struck.scene), trust_camera=struck.trust_camera[:0]
         )
-    given = struck.scene
+    scene, given = as_network_takes(scene), as_network_takes(struck.scene)
     size = (scene.images.shape[2], scene.images.shape[1])
     shape = (size[1] // STRIDE, size[0] // STRIDE)
     region = (0.0, 0.0, float(size[0]), float(size[1]))

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,10 +33,12 @@ from mm_fusion_ros.replay.bag import BagSource
 from mm_fusion_ros.samples import CameraFrame, Float, LidarScan, OdometrySample
 from mm_fusion_ros.sensors.camera import NETWORK_SIZE, CameraIntake, PreparedImage
 from mm_fusion_ros.sensors.lidar import LidarIntake, PreparedScan
+from mm_fusion_ros.sensors.rectification import fit, scaled
 from mm_fusion_ros.sensors.rejection import Rejected
 from mm_fusion_ros.training.cache import (
     CAMERA_MIN_PIXELS,
     CAMERA_MIN_VISIBLE,
+    IMAGE_SIZE,
     Scene,
 )
 from mm_fusion_ros.training.dataset import image_depth
@@ -244,9 +247,10 @@ def scene_of(
 ) -> Scene:
     """A training scene; what each sensor sees of the objects follows from their boxes."""
     shown = [_shown(labels.boxes, scan.points, image) for image in images]
+    pictures = [_of_cache_size(image) for image in images]
     return Scene(
-        images=np.stack([image.image for image in images]),
-        intrinsics=np.stack([image.intrinsics for image in images]),
+        images=np.stack([image for image, _ in pictures]),
+        intrinsics=np.stack([intrinsics for _, intrinsics in pictures]),
         base_from_camera=np.stack([image.base_from_camera for image in images]),
         base_from_lidar=base_from_lidar,
         points=scan.points,
@@ -257,6 +261,14 @@ def scene_of(
         seen=np.stack([seen for _, seen in shown], axis=1),
         under=np.stack([under for under, _ in shown]),
     )
+
+
+def _of_cache_size(image: PreparedImage) -> tuple[NDArray[np.uint8], Float]:
+    """The picture at `IMAGE_SIZE`, whose shape it has, and its intrinsics."""
+    picture, intrinsics, _ = image.sharpest()
+    fitted = fit((picture.shape[1], picture.shape[0]), IMAGE_SIZE)
+    resized = np.asarray(cv2.resize(scaled(picture, fitted), IMAGE_SIZE), np.uint8)
+    return resized, fitted.intrinsics(intrinsics)
 
 
 def _inside(points: NDArray[np.float32], box: NDArray[np.float32]) -> int:

@@ -1,4 +1,7 @@
-"""What is minimised: detection, boxes with their own variance, and what images show."""
+"""What is minimised: detection, boxes with their own variance, and what images show.
+
+All of it is worked out in float32, however the networks ran.
+"""
 
 from __future__ import annotations
 
@@ -72,6 +75,7 @@ def detection_loss(output: Tensor, targets: TargetBatch) -> dict[str, Tensor]:
     weight = targets.weight[sample, x, y]
     box = targets.box[sample, :, x, y]
     finer = maps.FINER
+    output = output.float()
     cells = output.unflatten(1, (maps.CHANNELS, finer**2))
     said = cells[sample, :, (x % finer) * finer + y % finer, x // finer, y // finer]
     total_weight = weight.sum().clamp(min=1.0)
@@ -115,7 +119,7 @@ def depth_loss(features: Tensor, log_depth: Tensor, weight: Tensor) -> Tensor:
         weight: (N, h, w), how much each counts.
     """
     known = (log_depth > 0) * weight
-    mean, log_scale = features[:, -2], features[:, -1]
+    mean, log_scale = features[:, -2].float(), features[:, -1].float()
     loss = (log_depth - mean).abs() * torch.exp(-log_scale) + log_scale
     # As in `beta_nll`: else the few pixels that are sure and wrong shake all others.
     loss = loss * torch.exp(VARIANCE_POWER * log_scale.detach())
@@ -135,7 +139,7 @@ def image_losses(
     Returns:
         focal loss of the centres, cross-entropy of what is shown.
     """
-    classes = heat.shape[1]
+    classes, output = heat.shape[1], output.float()
     cross_entropy = torch.nn.functional.cross_entropy(output[:, classes:], shown, reduction="none")
     named = (cross_entropy * weight).sum() / weight.sum().clamp(min=1e-3)
     return focal(output[:, :classes], heat), named
@@ -156,7 +160,7 @@ def region_losses(
         cross-entropies and the Laplace distribution's negative log-likelihood by name, and as
         "total" their weighted sum.
     """
-    classes, colours, place = said
+    classes, colours, place = (each.float() for each in said)
     told = torch.isfinite(depth)
     error = (place[:, 0] - torch.nan_to_num(depth)).abs()
     of_depth = (error * torch.exp(-place[:, 1]) + place[:, 1]) * told

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from mm_fusion_ros.geometry import apply
 from mm_fusion_ros.outputs import CLASSES
-from mm_fusion_ros.perception.grid import STRIDE
 from mm_fusion_ros.perception.regions import ABOUT, CROP, NEAREST_M, Regions, cut, squares
 from mm_fusion_ros.perception.second_look import MOST_LOG_DEPTH
 from mm_fusion_ros.training.cache import Scene
@@ -31,7 +30,7 @@ SIGMA_M, SIGMA_PER_M = 0.12, 0.008
 SIGMA_SIZE = 0.15
 SIGMA_LOG_DEPTH = 0.2
 """A camera's error of the logarithm of the distance; no more is shown than `MOST_LOG_DEPTH`."""
-HIDDEN_PX = 14.0
+HIDDEN_CELLS = 3.5
 """A square of this edge holds a dozen cells of `Scene.under`; of smaller ones none may show."""
 HIDDEN_FRACTION = 0.1
 """Where less of a box's square shows an object, it stands for nothing."""
@@ -91,7 +90,7 @@ def _of_camera(scene: Scene, camera: int, rng: np.random.Generator) -> Proposals
     # Neither clearly seen nor clearly hidden, or so small that it may hide between the cells:
     # nobody can say what the right answer is.
     found, _ = squares(boxes, *placed, valid)
-    certain = seen | (~shows & (found[:, 2] > HIDDEN_PX))
+    certain = seen | (~shows & (found[:, 2] > HIDDEN_CELLS * _cell(scene)))
     true = np.flatnonzero(certain)
     classes = np.where(seen, scene.class_index, NOTHING)
     colours = np.where(seen, scene.colour_index, -1)
@@ -122,6 +121,11 @@ def _of_camera(scene: Scene, camera: int, rng: np.random.Generator) -> Proposals
         regions.crops, regions.about, classes[rows].astype(np.int64),
         colours[rows].astype(np.int64), farther[rows].astype(np.float32),
     )  # fmt: skip
+
+
+def _cell(scene: Scene) -> float:
+    """Pixels of an image along an edge of a cell of `Scene.under`."""
+    return float(scene.images.shape[2] / scene.under.shape[2])
 
 
 def _told_apart(
@@ -189,7 +193,7 @@ def _showing_nothing(
     for row in np.flatnonzero(seen).tolist():
         if len(keep) == limit:
             break
-        u, v, edge, _ = found[row] / STRIDE
+        u, v, edge, _ = found[row] / _cell(scene)
         half = max(edge / 2.0, 1.0)
         window = under[
             int(max(v - half, 0)) : int(v + half) + 1, int(max(u - half, 0)) : int(u + half) + 1

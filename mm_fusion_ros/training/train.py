@@ -2,7 +2,8 @@
 
 The curriculum is what a small budget allows: a specialist that was trained alone is not taught
 laziness by a stronger neighbour, and the fusion learns from features that hold still. Images are
-learned from first where they are sharp and cheap, before any of them is lifted onto the grid.
+learned from first where they are sharp and cheap, before any of them is lifted onto the grid; then
+encoder and grid learn together, since what tells a place on the grid is not all that tells a pixel.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from mm_fusion_ros.config import ConfigError
 from mm_fusion_ros.model.blocks import StandardizedConvolution
@@ -42,7 +43,9 @@ from mm_fusion_ros.training.losses import (
     image_losses,
     region_losses,
 )
+from mm_fusion_ros.training.precision import mixed
 from mm_fusion_ros.training.processes import Processes
+from mm_fusion_ros.training.sampling import CountingSampler
 
 STAGES = ("contrast", "image", "lidar", "regions", "camera", "fusion", "joint")
 NEEDS = {
@@ -50,7 +53,7 @@ NEEDS = {
     "image": Needs(grid=False, raster=False, subsets=()),
     "lidar": Needs(images=False, grid=False, subsets=("lidar",)),
     "regions": Needs(images=False, regions=True, grid=False, raster=False, subsets=()),
-    "camera": Needs(taught=False, raster=False, subsets=("camera",)),
+    "camera": Needs(raster=False, subsets=("camera",)),
     "fusion": Needs(taught=False),
     "joint": EVERYTHING,
 }
@@ -102,37 +105,12 @@ class TrainConfig:
     """Share of a stage's samples that faults strike, once a third of it is over."""
     labels: float = 1.0
     """Share of the scenes whose labels may be read; `contrast` reads none, and all scenes."""
+    precision: str = "auto"
+    """Of `precision.PRECISIONS`."""
     weight_decay: float = 1e-2
     ema: float = 0.998
     workers: int = 1
     checkpoint_s: float = 120.0
-
-
-class CountingSampler(Sampler[tuple[int, int]]):
-    """Seeded permutations, one epoch after the other: key and place of each sample.
-
-    The key counts on with the epochs, so that they differ; the place counts the samples.
-    """
-
-    def __init__(
-        self, length: int, seed: int, start: int, total: int, rank: int = 0, count: int = 1
-    ) -> None:
-        """Samples from `start` to `total`; of `count` processes each takes every count-th."""
-        self.length, self.seed, self.start, self.total = length, seed, start, total
-        self.rank, self.count = rank, count
-
-    def __len__(self) -> int:
-        return (self.total - self.start) // self.count
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        for epoch in range(self.start // self.length, self.total // self.length + 1):
-            generator = torch.Generator().manual_seed(self.seed * 7919 + epoch)
-            order = torch.randperm(self.length, generator=generator).tolist()
-            for place, index in enumerate(order):
-                counted = epoch * self.length + place
-                mine = counted % self.count == self.rank
-                if mine and self.start <= counted < self.total:
-                    yield epoch * self.length + index, counted
 
 
 def trained_modules(net: FusionNet, contrast: Contrast, stage: str) -> list[nn.Module]:
@@ -142,7 +120,7 @@ def trained_modules(net: FusionNet, contrast: Contrast, stage: str) -> list[nn.M
         "image": [net.camera_encoder, net.image_head],
         "lidar": [net.lidar_encoder, net.lidar_head],
         "regions": [net.region_head],
-        "camera": [net.camera_grid, net.camera_head],
+        "camera": [net.camera_encoder, net.image_head, net.camera_grid, net.camera_head],
         "fusion": [net.fusion],
         "joint": [net],
     }
@@ -185,8 +163,11 @@ def stage_loss(
         said = net.region_head(regions.crops, regions.about)
         return region_losses(said, regions.class_index, regions.colour_index, regions.depth)
     if stage == "camera":
-        grid, _, _ = net.camera(batch.cameras)
-        return detection_loss(net.camera_head(grid), batch.targets["camera"])
+        grid, _, features = net.camera(batch.cameras)
+        terms = detection_loss(net.camera_head(grid), batch.targets["camera"])
+        terms |= image_terms(net, features, batch)
+        terms["total"] = terms["total"] + 0.5 * terms["in_image"]
+        return terms
 
     with torch.set_grad_enabled(stage == "joint"):
         camera, trust_camera, features = net.camera(batch.cameras)
@@ -430,7 +411,10 @@ class Trainer:
                 batch = to_device(loaded, self.device)
                 for group in optimizer.param_groups:
                     group["lr"] = rate(step, steps, config.learning_rate[stage])
-                terms = stage_loss(self.net, self.contrast, batch, stage, draw)
+                # What contrast compares are small differences.
+                precision = "float32" if stage == "contrast" else config.precision
+                with mixed(precision, self.device):
+                    terms = stage_loss(self.net, self.contrast, batch, stage, draw)
                 optimizer.zero_grad(set_to_none=True)
                 terms["total"].backward()
                 processes.average_gradients(parameters)

@@ -8,7 +8,7 @@ from mm_fusion_ros.geometry import transform
 from mm_fusion_ros.training.cache import Scene
 
 OPTICAL = np.array([[0, 0, 1, 0.0], [-1, 0, 0, 0.0], [0, -1, 0, 1.2], [0, 0, 0, 1.0]])
-K = np.array([[190.0, 0.0, 191.5], [0.0, 190.0, 143.5], [0.0, 0.0, 1.0]])
+K = np.array([[320.0, 0.0, 319.5], [0.0, 320.0, 239.5], [0.0, 0.0, 1.0]])
 
 
 def made_up(seed: int, cameras: int = 2, objects: int = 6) -> Scene:
@@ -24,7 +24,7 @@ def made_up(seed: int, cameras: int = 2, objects: int = 6) -> Scene:
         inside = rng.uniform(-0.5, 0.5, (80, 3)) * box[3:6] + box[:3]
         clouds.append(np.column_stack([inside, rng.random(80)]))
     return Scene(
-        images=rng.integers(0, 255, (cameras, 288, 384, 3), dtype=np.uint8),
+        images=rng.integers(0, 255, (cameras, 480, 640, 3), dtype=np.uint8),
         intrinsics=np.stack([K] * cameras),
         base_from_camera=np.stack([OPTICAL] * cameras),
         base_from_lidar=transform(np.eye(3), np.array([0.0, 0.0, 1.5])),

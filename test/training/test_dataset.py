@@ -9,19 +9,25 @@ import numpy as np
 import pytest
 from scenes import made_up
 
+from mm_fusion_ros.config import CameraConfig
 from mm_fusion_ros.geometry import apply, inverse, project
 from mm_fusion_ros.outputs import CLASSES
+from mm_fusion_ros.samples import CameraFrame
+from mm_fusion_ros.sensors.camera import CameraIntake
+from mm_fusion_ros.sim.labels import Label
 from mm_fusion_ros.training import cache
 from mm_fusion_ros.training.dataset import (
     EVERYTHING,
     PLAIN,
     Augmentation,
     SceneDataset,
+    as_network_takes,
     augment,
     image_depth,
     known_depth,
     prepare,
     shown_classes,
+    without_images,
 )
 from mm_fusion_ros.training.train import NEEDS
 
@@ -35,6 +41,46 @@ def test_a_scene_survives_the_cache(tmp_path: Path) -> None:
     # float16 keeps 11 bits: at 30 m a step is 30 / 2048 = 0.015 m.
     assert np.abs(loaded.points - scene.points).max() < 0.02
     assert loaded.images.shape == scene.images.shape
+
+
+def test_scenes_of_another_size_are_made_anew(tmp_path: Path) -> None:
+    path = cache.path_of(tmp_path, 1)
+    cache.save(made_up(1), path)
+    assert cache.is_whole(path)
+    with np.load(path) as data:
+        older = {name: data[name] for name in data.files if name != "image_size"}
+    np.savez(path, **older)
+    assert not cache.is_whole(path)
+
+
+def test_the_network_takes_the_image_as_at_run_time() -> None:
+    scene = made_up(1, cameras=1)
+    taken = as_network_takes(scene)
+    frame = CameraFrame(
+        1, "", "front", scene.images[0], scene.intrinsics[0], scene.base_from_camera[0]
+    )
+    prepared, _ = CameraIntake(CameraConfig()).accept(frame)
+    assert np.array_equal(taken.images[0], prepared.image)
+    assert taken.intrinsics[0] == pytest.approx(prepared.intrinsics)
+    assert as_network_takes(without_images(scene)).images.shape == (0, 288, 384, 3)
+    with pytest.raises(ValueError, match="images of 640 x 400"):
+        as_network_takes(replace(scene, images=scene.images[:, :400]))
+
+
+def test_each_cell_of_the_features_knows_the_object_in_its_middle() -> None:
+    # A cell is 4 pixels of the network's image and 20 / 3 of one of 640 x 480: the middle of the
+    # tenth column, 38.5 from the network's edge, is 64.2 from the other's: within pixel 64.
+    ids = np.zeros((480, 640), np.int32)
+    ids[:, 64] = 7
+    row = cache.rows_of(ids, [label(3), label(7)])
+    assert row.shape == (72, 96)
+    assert (row[:, 9] == 1).all() and (np.delete(row, 9, axis=1) == -1).all()
+
+
+def label(object_id: int) -> Label:
+    return Label(
+        "box", "red", np.zeros(3), np.ones(3), 0.0, np.zeros(3), object_id, 10, {}, {}, True, True
+    )
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -51,8 +97,8 @@ def test_turning_and_mirroring_keep_boxes_where_the_cameras_see_them(seed: int) 
 
     before, after = seen_at(scene), seen_at(other)
     if mirrored:
-        # Column u of a 384 pixel wide image becomes 383 - u.
-        before[:, 0] = 383.0 - before[:, 0]
+        # Column u of a 640 pixel wide image becomes 639 - u.
+        before[:, 0] = 639.0 - before[:, 0]
     assert after == pytest.approx(before, abs=1e-2)
     # The points moved with the boxes.
     assert np.linalg.norm(other.points[:, :2], axis=1) == pytest.approx(
@@ -69,7 +115,7 @@ def test_only_so_many_cameras_are_used_and_their_columns_with_them() -> None:
 def test_image_depth_holds_the_nearest_point() -> None:
     # Straight ahead at 10 m and, on the same ray, at 20 m.
     points = np.array([[20.0, 0, 1.2, 0], [10.0, 0, 1.2, 0]], np.float32)
-    scene = made_up(0)
+    scene = as_network_takes(made_up(0))
     depth = image_depth(points, scene.intrinsics[0], scene.base_from_camera[0], (384, 288))
     assert depth.shape == (72, 96)
     # u = 191.5, v = 143.5: feature cell floor(192 / 4), floor(144 / 4) = 48, 36.
@@ -122,7 +168,7 @@ def test_test_seeds_never_reach_the_cache(tmp_path: Path) -> None:
 
 
 def test_the_depth_of_objects_is_where_rays_enter_their_boxes() -> None:
-    scene = made_up(0)
+    scene = as_network_takes(made_up(0))
     intrinsics, base_from_camera = scene.intrinsics[0], scene.base_from_camera[0]
     height = float(base_from_camera[2, 3])
     x = float(base_from_camera[0, 3])

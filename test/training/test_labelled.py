@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from mm_fusion_ros import cli
+from mm_fusion_ros.config import CameraConfig
 from mm_fusion_ros.outputs import CLASSES
 from mm_fusion_ros.perception.grid import STRIDE
 from mm_fusion_ros.samples import CameraFrame
-from mm_fusion_ros.sensors.camera import PreparedImage
+from mm_fusion_ros.sensors.camera import CameraIntake, PreparedImage
 from mm_fusion_ros.sensors.lidar import PreparedScan
 from mm_fusion_ros.training import cache
 from mm_fusion_ros.training.labelled import LabelError, Labelled, filling, read_labels, scene_of
@@ -51,7 +52,7 @@ def test_a_labelled_bag_gives_a_scene_for_each_sweep(
     assert f"{len(instants)} scenes of {len(instants)} labels" in capsys.readouterr().out
     scene = cache.load(cache.path_of(tmp_path, 0))
     assert np.array_equal(scene.boxes, instants[0].boxes)
-    assert scene.images.shape == (1, 288, 384, 3) and len(scene.points) > 500
+    assert scene.images.shape == (1, 480, 640, 3) and len(scene.points) > 500
     assert scene.seen.any() and not scene.seen.all()
     assert (scene.lidar_points >= 5).any()
     for row in np.unique(scene.under[scene.under >= 0]):
@@ -65,7 +66,10 @@ def test_boxes_tell_what_is_seen_nearly_as_the_simulator_knows_it() -> None:
     for seed in cache.VALIDATION_SEEDS[:8]:
         told = cache.generate(seed)
         placed = zip(told.images, told.intrinsics, told.base_from_camera, strict=True)
-        images = [PreparedImage(image, k, (0, 0, 384, 288), mount) for image, k, mount in placed]
+        images = [
+            CameraIntake(CameraConfig()).accept(CameraFrame(1, "", "front", *each))[0]
+            for each in placed
+        ]
         labels = Labelled(1, told.class_index, told.colour_index, told.boxes)
         made = scene_of(images, PreparedScan(told.points, 0), told.base_from_lidar, labels)
         right += int((made.seen == told.seen)[made.seen | told.seen].sum())

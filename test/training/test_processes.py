@@ -13,7 +13,7 @@ from scenes import made_up
 
 from mm_fusion_ros.training import cache
 from mm_fusion_ros.training.processes import Processes
-from mm_fusion_ros.training.train import CountingSampler
+from mm_fusion_ros.training.sampling import CountingSampler
 
 WORKER = Path(__file__).parent / "one_of_many.py"
 

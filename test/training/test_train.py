@@ -21,7 +21,8 @@ from mm_fusion_ros.training import cache, calibrate
 from mm_fusion_ros.training.cases import NO_TRUTH, Case, owners
 from mm_fusion_ros.training.command import steps_of
 from mm_fusion_ros.training.positions import fit_depth, fit_slopes, position_errors
-from mm_fusion_ros.training.train import STAGES, CountingSampler, TrainConfig, Trainer, rate
+from mm_fusion_ros.training.sampling import CountingSampler
+from mm_fusion_ros.training.train import STAGES, TrainConfig, Trainer, rate
 
 SCENES = 4
 
