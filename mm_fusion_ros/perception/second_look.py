@@ -241,8 +241,8 @@ def judge(
         class_logits: (n, classes), of the grid.
         looks: by image.
         calibration: of the sensors that spoke.
-        trust: how far each image is believed, 0..1: its evidence counts for as much; fully where
-            nothing is said.
+        trust: how far each image is believed, 0..1: its word on classes counts for as much, and
+            its word on colours is right with that probability; fully where nothing is said.
         by_lidar: how far the lidars are, above 0.
     """
     count = len(class_logits)
@@ -256,8 +256,7 @@ def judge(
     logit = logit + there @ np.asarray(calibration.exists_weights)
     logit = logit - doubts(looks, weight, by_lidar, count) @ np.asarray(calibration.doubt_weights)
 
-    seen = [weight[n] * colour_evidence(each, calibration) for n, each in looks.items()]
-    colours = softmax(calibration.colour_scale * _total(seen, (count, len(COLOURS))))
+    colours = _colours(looks, calibration, weight, count)
     clear = colours.max(axis=1) >= calibration.unknown_below
     return Judgement(
         kind=kind,
@@ -266,6 +265,27 @@ def judge(
         colour_probability=np.where(clear, colours.max(axis=1), 0.0),
         shares=_shares(class_logits, voices, calibration),
     )
+
+
+def _colours(
+    looks: Mapping[str, Looks], calibration: Calibration, trust: Mapping[str, float], count: int
+) -> Float:
+    """(n, colours) probabilities: as far as the best image is believed, what all of them say.
+
+    Among themselves images count by their trust. That none of them may be right is a chance of its
+    own, of which nothing follows: were their evidence only weakened, a doubted image would name no
+    colour at all, and the ones it shows may well be right.
+    """
+    believed = [trust[name] * each.in_view for name, each in looks.items()]
+    best = np.max(believed, axis=0) if believed else np.zeros(count)
+    part = np.maximum(best, SMALLEST)
+    voices = [
+        (each / part)[:, None] * colour_evidence(look, calibration)
+        for each, look in zip(believed, looks.values(), strict=True)
+    ]
+    said = softmax(calibration.colour_scale * _total(voices, (count, len(COLOURS))))
+    result: Float = best[:, None] * said + (1.0 - best[:, None]) / len(COLOURS)
+    return result
 
 
 def _total(voices: Iterable[Float], shape: tuple[int, ...]) -> Float:

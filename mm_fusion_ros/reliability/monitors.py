@@ -59,6 +59,8 @@ ALIGNMENT_STEP = 0.5
 ALIGNMENT_LASTS_NS = 5_000_000_000
 # Where the objects are about a lidar that leans is known still, if not well: it is not left out.
 LEAST_LEANING = 0.15
+# What is out of focus or smeared still shows colours, and where large things are: not left out.
+LEAST_BLURRED = 0.15
 # Weight of the newest tilt: braking and bumps are no wrong mounting.
 TILT_STEP = 0.3
 
@@ -82,10 +84,11 @@ def camera_factors(figures: Figures, limits: ReliabilityConfig) -> Factors:
         0.5 * (1.0 + limits.saturated_fraction),
         limits.saturated_fraction,
     )
-    # Out of focus, smeared, washed out by fog, or compressed: detail is gone. What is only blurred
-    # keeps some trust, since it still shows colours.
+    # Out of focus, smeared, washed out by fog, or compressed: detail is gone.
+    # Without any sharpness LEAST_BLURRED is left.
+    nothing = -LEAST_BLURRED / (1.0 - LEAST_BLURRED) * limits.blurred_sharpness
     detail = min(
-        rising(figures.get("sharpness", 1.0), 0.0, limits.blurred_sharpness),
+        rising(figures.get("sharpness", 1.0), nothing, limits.blurred_sharpness),
         rising(figures.get("contrast", 1.0), 0.25 * limits.low_contrast, limits.low_contrast),
         rising(figures.get("blockiness", 1.0), WORST_BLOCKS * limits.blockiness, limits.blockiness),
     )

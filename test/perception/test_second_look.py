@@ -153,6 +153,26 @@ def test_what_doubted_sensors_say_is_less_probable() -> None:
     assert believed.probability[0] == judge(on_grid(box=1.0), looks, plain).probability[0]
 
 
+def test_a_doubted_image_still_names_colours_but_with_less_conviction() -> None:
+    sure, half, hardly = (
+        judge(on_grid(box=1.0), {"front": look("box", "red")}, PLAIN, {"front": trust})
+        for trust in (1.0, 0.5, 0.02)
+    )
+    assert COLOURS[half.colour[0]] == "red"
+    # Right with a probability of a half; else any of the colours.
+    expected = 0.5 * sure.colour_probability[0] + 0.5 / len(COLOURS)
+    assert half.colour_probability[0] == pytest.approx(expected)
+    assert hardly.colour[0] == NO_COLOUR
+    # Beside a better image, it counts by its part of that one's trust.
+    both = judge(
+        on_grid(box=1.0),
+        {"front": look("box", "red"), "side": look("box", "blue")},
+        PLAIN,
+        {"front": 0.9, "side": 0.3},
+    )
+    assert COLOURS[both.colour[0]] == "red"
+
+
 def test_of_two_on_one_ray_the_image_speaks_for_the_stronger() -> None:
     heard = Calibration(exists_weights=(0.5, 0.2, 0.1))
     raw = np.concatenate([on_grid(box=-1.0), on_grid(box=-2.0)])

@@ -44,8 +44,8 @@ class GatedFusion(WeighingFusion):
         """See `FusionStrategy`; the share is the mean of the weights for what and where."""
         has_camera, has_lidar = present_in(trust).split(1, dim=1)
         both = has_camera * has_lidar
-        said_camera, spoken_camera = self.camera(camera).split(self.split, dim=1)
-        said_lidar, spoken_lidar = self.lidar(lidar).split(self.split, dim=1)
+        heard = self.camera(camera * has_camera) + self.lidar(lidar * has_lidar)
+        said, spoken = heard.split(self.split, dim=1)
         log_trust = trust.clamp(min=LEAST_TRUST).log()
         log_variance_camera = by_camera[:, LOG_VARIANCE].clamp(*maps.LOG_VARIANCE_RANGE)
         log_variance_lidar = by_lidar[:, LOG_VARIANCE].clamp(*maps.LOG_VARIANCE_RANGE)
@@ -53,9 +53,7 @@ class GatedFusion(WeighingFusion):
         uncertain_lidar = log_variance_lidar.mean(dim=1, keepdim=True)
         apart = disagreement(by_camera, by_lidar)
         figures = torch.cat([log_trust, uncertain_camera, uncertain_lidar, apart], dim=1) * both
-        evidence = torch.relu(
-            spoken_camera * has_camera + spoken_lidar * has_lidar + self.figures(figures)
-        )
+        evidence = torch.relu(spoken + self.figures(figures))
         correction = self.gate(evidence)
 
         ratio = (uncertain_lidar - uncertain_camera).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
@@ -66,7 +64,7 @@ class GatedFusion(WeighingFusion):
 
         # As far as the one deserves that is trusted less, and the gate agrees.
         agreed = both * trust.amin(dim=1, keepdim=True) * torch.sigmoid(correction[:, 2:] + 2.0)
-        added = self.answer(torch.relu(said_camera * has_camera + said_lidar * has_lidar))
+        added = self.answer(torch.relu(said))
         precision = trust[:, :1] * torch.exp(-log_variance_camera) + trust[:, 1:] * torch.exp(
             -log_variance_lidar
         )
@@ -110,18 +108,23 @@ FIGURES = 8
 far their answers are apart in class and in place."""
 
 
+MOST_APART = 8.0
+"""Log-odds that are apart by more are no farther apart."""
+
+
 def disagreement(by_camera: Tensor, by_lidar: Tensor) -> Tensor:
     """(B, 4, h, w): how probable each makes any object, and how far apart they are.
 
-    First in class, as a probability, then in place [m].
+    First in class, as a difference of log-odds over MOST_APART, then in place [m].
     """
-    class_camera, class_lidar = (torch.sigmoid(by[:, CLASS]) for by in (by_camera, by_lidar))
+    class_camera, class_lidar = by_camera[:, CLASS], by_lidar[:, CLASS]
     apart = (by_camera[:, OFFSET] - by_lidar[:, OFFSET]).abs().mean(dim=1, keepdim=True)
+    in_class = (class_camera - class_lidar).abs().amax(dim=1, keepdim=True)
     return torch.cat(
         [
-            class_camera.amax(dim=1, keepdim=True),
-            class_lidar.amax(dim=1, keepdim=True),
-            (class_camera - class_lidar).abs().amax(dim=1, keepdim=True),
+            torch.sigmoid(class_camera.amax(dim=1, keepdim=True)),
+            torch.sigmoid(class_lidar.amax(dim=1, keepdim=True)),
+            in_class.clamp(max=MOST_APART) / MOST_APART,
             apart.clamp(max=4.0),
         ],
         dim=1,
