@@ -228,7 +228,7 @@ class ReliabilityConfig:
         0.2, "how fast refused messages cost trust: weight of the newest", low=0.01, high=1.0
     )
     fuse_above: float = param(
-        0.1, "a camera or lidar trusted less is left out of the objects, while another is trusted",
+        0.05, "a camera or lidar trusted less is left out of the objects, while another is trusted",
         low=0.0, high=1.0,
     )  # fmt: skip
     healthy: float = param(

@@ -61,6 +61,7 @@ ALIGNMENT_LASTS_NS = 5_000_000_000
 LEAST_LEANING = 0.15
 # What is out of focus or smeared still shows colours, and where large things are: not left out.
 LEAST_BLURRED = 0.15
+LEAST_TINTED = 0.15
 # Weight of the newest tilt: braking and bumps are no wrong mounting.
 TILT_STEP = 0.3
 
@@ -176,6 +177,11 @@ def excess(value: float, usual: float) -> float:
     return value - usual
 
 
+def root_excess(value: float, usual: float) -> float:
+    """The root of what it is over what is usual: the first few tell the most."""
+    return math.sqrt(excess(value, usual)) if value > usual else min(excess(value, usual), 0.0)
+
+
 def change(value: float, usual: float) -> float:
     """From what is usual, either way."""
     return abs(value - usual)
@@ -186,19 +192,19 @@ def change(value: float, usual: float) -> float:
 USUAL: dict[Modality, dict[str, Usual]] = {
     Modality.CAMERA: {
         # Covered by dirt, or beyond what fog and glare leave.
-        "flat_fraction": Usual(Reason.BLURRED, excess, 1.1, 0.05),
+        "flat_fraction": Usual(Reason.BLURRED, excess, 0.55, 0.05, least=LEAST_BLURRED),
         "contrast": Usual(Reason.BLURRED, part, 0.2, 0.85),
         "brightness": Usual(Reason.DARK, part, 0.05, 0.5),
-        # Colours that it does not have: a white balance gone wrong.
-        "red": Usual(Reason.OUT_OF_DISTRIBUTION, change, 1.2, 0.1),
-        "blue": Usual(Reason.OUT_OF_DISTRIBUTION, change, 1.2, 0.1),
+        # Colours that it does not have: a white balance gone wrong. Shapes are still seen.
+        "red": Usual(Reason.OUT_OF_DISTRIBUTION, change, 0.9, 0.1, least=LEAST_TINTED),
+        "blue": Usual(Reason.OUT_OF_DISTRIBUTION, change, 0.9, 0.1, least=LEAST_TINTED),
     },
     Modality.LIDAR: {
         "points": Usual(Reason.SPARSE, root_part, 0.0, 0.7, reaches=True),
         "coverage": Usual(Reason.SPARSE, part, 0.0, 0.8, reaches=True),
         # Drops, dust, and echoes of what is not there.
-        "stray_fraction": Usual(Reason.NOISY, excess, 0.2, 0.002),
-        "rough_fraction": Usual(Reason.NOISY, excess, 0.6, 0.02),
+        "stray_fraction": Usual(Reason.NOISY, root_excess, 0.45, 0.045),
+        "rough_fraction": Usual(Reason.NOISY, excess, 0.5, 0.02),
         # Knocked: the ground leans [rad] more than before. From one sweep to the next it moves by a
         # thousandth; braking and bumps tilt a robot by a hundredth or two.
         "tilt": Usual(Reason.MISALIGNED, excess, 0.06, 0.01, least=LEAST_LEANING),

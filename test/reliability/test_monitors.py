@@ -317,7 +317,7 @@ def test_figures_that_are_absent_say_nothing_and_those_that_are_no_numbers_the_w
 
 
 def test_what_is_only_blurred_keeps_the_trust_that_its_colours_deserve() -> None:
-    # Left out are cameras below 0.1 (`fuse_above`): without any sharpness 0.15 is left.
+    # Left out are cameras below 0.05 (`fuse_above`): without any sharpness 0.15 is left.
     assert camera(sharpness=0.0) == (pytest.approx(0.15), Reason.BLURRED)
     limit = ReliabilityConfig().blurred_sharpness
     # Half the limit: half of the other 0.85.
