@@ -10,7 +10,7 @@ from mm_fusion_ros.config import ConfigError
 from mm_fusion_ros.model.fusion_net import STRATEGIES
 from mm_fusion_ros.training import cache, pretraining
 from mm_fusion_ros.training.precision import PRECISIONS
-from mm_fusion_ros.training.processes import Processes
+from mm_fusion_ros.training.processes import Processes, leave_cores
 from mm_fusion_ros.training.train import STAGES, TrainConfig, Trainer
 
 
@@ -126,6 +126,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.contrast_gain:
         return measure_contrast(args, config, processes.device(device), processes)
+    leave_cores(args.workers)
     trainer = Trainer(config, args.cache, args.out, processes.device(device), processes)
     if args.start and processes.shared(not trainer.checkpoint.exists()):
         parts = trainer.start_from(args.start)

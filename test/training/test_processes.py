@@ -8,11 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from scenes import made_up
 
 from mm_fusion_ros.training import cache
-from mm_fusion_ros.training.processes import Processes
+from mm_fusion_ros.training.processes import Processes, leave_cores
 from mm_fusion_ros.training.sampling import CountingSampler
 
 WORKER = Path(__file__).parent / "one_of_many.py"
@@ -28,6 +29,19 @@ def test_alone_there_is_nobody_to_wait_for() -> None:
     alone.leave()
     assert alone.shared("mine") == "mine" and torch.equal(parameter.grad, torch.ones(2))
     assert Processes(3, 4, 1).device("cuda") == "cuda:1"
+
+
+def test_networks_take_the_cores_that_loaders_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    try:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+        torch.set_num_threads(8)
+        assert leave_cores(2) == torch.get_num_threads() == 6
+        # Never none, and never more than somebody has allowed.
+        assert leave_cores(9) == 1
+        assert leave_cores(0) == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_each_process_takes_its_share_of_every_step() -> None:
