@@ -7,7 +7,7 @@ JPEG, its points in base_link as float16, its labels as arrays.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,29 +173,31 @@ def decoded(data: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
     return np.asarray(image, dtype=np.uint8)
 
 
-def load(path: Path, cameras: int | None = None) -> Scene:
+def load(path: Path, choose: Callable[[int], NDArray[np.intp]] = np.arange) -> Scene:
     """Reads what `save` wrote.
 
     Args:
         path: of the file.
-        cameras: at most so many of its cameras, the first ones; None for all.
+        choose: gives the indices of the cameras that are wanted, of so many; the others' images,
+            which take longest, are not decoded.
     """
     with np.load(path, allow_pickle=False) as data:
-        count = len(data["intrinsics"][:cameras])
-        images = [decoded(data[f"image_{i}"], path) for i in range(count)]
+        intrinsics = data["intrinsics"]
+        keep = choose(len(intrinsics))
+        images = [decoded(data[f"image_{i}"], path) for i in keep]
         width, height = IMAGE_SIZE
         return Scene(
             images=np.stack(images) if images else np.zeros((0, height, width, 3), np.uint8),
-            intrinsics=data["intrinsics"][:cameras],
-            base_from_camera=data["base_from_camera"][:cameras],
+            intrinsics=intrinsics[keep],
+            base_from_camera=data["base_from_camera"][keep],
             base_from_lidar=data["base_from_lidar"],
             points=data["points"].astype(np.float32),
             class_index=data["class_index"],
             colour_index=data["colour_index"],
             boxes=data["boxes"],
             lidar_points=data["lidar_points"],
-            seen=data["seen"][:, :cameras],
-            under=data["under"][:cameras],
+            seen=data["seen"][:, keep],
+            under=data["under"][keep],
         )
 
 

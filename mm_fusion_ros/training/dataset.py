@@ -106,17 +106,15 @@ class Item:
 
 
 def augment(scene: Scene, options: Augmentation, rng: np.random.Generator) -> Scene:
-    """The same scene in another base frame, seen by some of its cameras.
+    """The same scene in another base frame, under another light, with fewer points.
 
     Turning and mirroring the base frame moves points, boxes and extrinsics alike, so camera and
     lidar stay consistent.
     """
-    count = len(scene.images)
-    keep = np.sort(rng.permutation(count)[: options.max_cameras])
-    images, intrinsics = scene.images[keep], scene.intrinsics[keep].copy()
-    extrinsics, points = scene.base_from_camera[keep].copy(), scene.points.copy()
+    images, intrinsics = scene.images, scene.intrinsics.copy()
+    extrinsics, points = scene.base_from_camera.copy(), scene.points.copy()
     base_from_lidar = scene.base_from_lidar
-    boxes, proposed, under = scene.boxes.copy(), scene.proposed.copy(), scene.under[keep]
+    boxes, proposed, under = scene.boxes.copy(), scene.proposed.copy(), scene.under
     turn = planar(0.0, 0.0, rng.uniform(-options.turn_rad, options.turn_rad))
     points[:, :3] = apply(turn, points[:, :3])
     for each in (boxes, proposed):
@@ -142,7 +140,7 @@ def augment(scene: Scene, options: Augmentation, rng: np.random.Generator) -> Sc
     return replace(
         scene, images=images, intrinsics=intrinsics, base_from_camera=extrinsics,
         base_from_lidar=base_from_lidar, points=points, boxes=boxes, proposed=proposed,
-        seen=scene.seen[:, keep], under=under,
+        under=under,
     )  # fmt: skip
 
 
@@ -335,9 +333,9 @@ class SceneDataset(Dataset[Item]):
         key, place = chosen if isinstance(chosen, tuple) else (chosen, chosen)
         # The sampler counts on past the length, so that every epoch draws other augmentations.
         rng = np.random.default_rng([self.seed, key])
-        cameras = None if self.needs.images or self.needs.regions else 0
+        most = self.options.max_cameras if self.needs.images or self.needs.regions else 0
         index = key % len(self.paths)
-        scene = cache.load(self.paths[index], cameras)
+        scene = cache.load(self.paths[index], lambda n: np.sort(rng.permutation(n)[:most]))
         if self.proposed is not None:
             scene = replace(scene, proposed=self.proposed[index])
         scene = augment(scene, self.options, rng)

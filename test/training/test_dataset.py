@@ -106,10 +106,16 @@ def test_turning_and_mirroring_keep_boxes_where_the_cameras_see_them(seed: int) 
     )
 
 
-def test_only_so_many_cameras_are_used_and_their_columns_with_them() -> None:
+def test_only_so_many_cameras_are_read_and_their_columns_with_them(tmp_path: Path) -> None:
     scene = made_up(2, cameras=4)
-    other = augment(scene, Augmentation(max_cameras=2), np.random.default_rng(0))
-    assert len(other.images) == len(other.intrinsics) == other.seen.shape[1] == 2
+    scene.seen[:] = np.arange(4) >= 2
+    cache.save(scene, cache.path_of(tmp_path, 2))
+    some = cache.load(cache.path_of(tmp_path, 2), lambda _: np.array([1, 3]))
+    assert len(some.images) == len(some.intrinsics) == len(some.base_from_camera) == 2
+    assert np.array_equal(some.under, scene.under[[1, 3]])
+    assert np.array_equal(some.seen[0], [False, True])
+    item = SceneDataset(tmp_path, [2], replace(PLAIN, max_cameras=2))[0]
+    assert len(item.images) == 2
 
 
 def test_image_depth_holds_the_nearest_point() -> None:
