@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES, CameraEncoder, CameraGrid, lift
+from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES, CameraEncoder, CameraGrid, lift_seen
 from mm_fusion_ros.model.encoders.lidar import LidarEncoder
 from mm_fusion_ros.model.fusion.concat import ConcatFusion
 from mm_fusion_ros.model.fusion.cross_attention import CrossAttentionFusion
@@ -118,7 +118,7 @@ class FusionNet(nn.Module):
     def camera(self, batch: CameraBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Grid features, trust (B, 1, h, w), 0 where nothing is seen, and the image features."""
         features = self.camera_encoder(batch.image, batch.rays)
-        lifted = lift(features, batch.pixel, batch.log_depth, batch.valid)
+        lifted = lift_seen(features, batch.pixel, batch.log_depth, batch.valid)
         seen = coverage(batch.valid)
         # Mean over the cameras that see a cell.
         total, count, trust = (

@@ -11,6 +11,7 @@ import torch
 
 from mm_fusion_ros.config import PerceptionConfig
 from mm_fusion_ros.inference.model_folder import ModelFolder
+from mm_fusion_ros.model.encoders.camera import IMAGE_FEATURES, lift, lift_seen
 from mm_fusion_ros.model.export import bake
 from mm_fusion_ros.model.fusion_net import (
     CAMERA_FEATURES,
@@ -21,7 +22,7 @@ from mm_fusion_ros.model.fusion_net import (
 )
 from mm_fusion_ros.perception import maps
 from mm_fusion_ros.perception.detector import GRAPHS, Detector
-from mm_fusion_ros.perception.grid import FEATURE_CELLS, lift_geometry, rasterize
+from mm_fusion_ros.perception.grid import FEATURE_CELLS, LIFT_SHAPE, lift_geometry, rasterize
 from mm_fusion_ros.perception.rays import ray_planes
 from mm_fusion_ros.perception.regions import ABOUT, CROP
 
@@ -124,3 +125,20 @@ def test_baking_keeps_what_a_module_computes(net: FusionNet) -> None:
 
 def test_every_graph_is_exported(untrained_model: Path) -> None:
     assert set(ModelFolder.open(untrained_model).manifest.files) == {f"{n}.onnx" for n in GRAPHS}
+
+
+def test_lifting_only_what_is_seen_gives_the_same_and_the_same_gradient() -> None:
+    draw = torch.Generator().manual_seed(0)
+    pixel = torch.randint(0, 72 * 96, (2, *LIFT_SHAPE), generator=draw)
+    log_depth = 3.0 * torch.rand(2, *LIFT_SHAPE, generator=draw)
+    valid = (torch.rand(2, *LIFT_SHAPE, generator=draw) < 0.25).float()
+    given = torch.randn(2, IMAGE_FEATURES + 2, 72, 96, generator=draw)
+    results = []
+    for how in (lift, lift_seen):
+        features = given.clone().requires_grad_()
+        lifted = how(features, pixel, log_depth, valid)
+        lifted.square().sum().backward()
+        assert features.grad is not None
+        results.append((lifted.detach(), features.grad))
+    assert torch.equal(results[0][0], results[1][0])
+    torch.testing.assert_close(results[0][1], results[1][1])

@@ -86,16 +86,36 @@ def lift(features: Tensor, pixel: Tensor, log_depth: Tensor, valid: Tensor) -> T
         (N, h, w, points * (IMAGE_FEATURES + 1)): gated features and the gate itself, for each of
         `LIFT_POINTS_M`.
     """
+    pixels, index = _flat(features, pixel)
+    seen = pixels[index].reshape(*pixel.shape, features.shape[1])
+    lifted = _passed(seen, log_depth.unsqueeze(-1), valid.unsqueeze(-1))
+    return lifted.flatten(3)
+
+
+def lift_seen(features: Tensor, pixel: Tensor, log_depth: Tensor, valid: Tensor) -> Tensor:
+    """The same as `lift`, worked out only where something is seen: cheaper, but no plain graph."""
+    pixels, index = _flat(features, pixel)
+    rows = valid.flatten().nonzero()[:, 0]
+    seen = pixels.index_select(0, index[rows])
+    depth, visible = (each.flatten()[rows].unsqueeze(1) for each in (log_depth, valid))
+    passed = _passed(seen, depth, visible)
+    lifted = passed.new_zeros((len(index), passed.shape[1])).index_copy(0, rows, passed)
+    return lifted.reshape(*pixel.shape, -1).flatten(3)
+
+
+def _flat(features: Tensor, pixel: Tensor) -> tuple[Tensor, Tensor]:
+    """All images' pixels (k, IMAGE_FEATURES + 2), and which of them each point is shown by."""
     count, channels = features.shape[:2]
     pixels = features.flatten(2).transpose(1, 2)
     first = torch.arange(count, device=pixel.device).view(-1, 1, 1, 1) * pixels.shape[1]
-    seen = pixels.reshape(-1, channels)[(pixel + first).reshape(-1)]
-    seen = seen.reshape(*pixel.shape, channels)
+    return pixels.reshape(-1, channels), (pixel + first).reshape(-1)
+
+
+def _passed(seen: Tensor, log_depth: Tensor, visible: Tensor) -> Tensor:
+    """(..., IMAGE_FEATURES + 1) what passes of pixels (..., IMAGE_FEATURES + 2), and the gate."""
     mean = seen[..., IMAGE_FEATURES : IMAGE_FEATURES + 1]
     scale = seen[..., IMAGE_FEATURES + 1 :].exp()
-    visible = valid.unsqueeze(-1)
-    gate = torch.exp(-(log_depth.unsqueeze(-1) - mean).abs() / (scale + 0.05)) * visible
+    gate = torch.exp(-(log_depth - mean).abs() / (scale + 0.05)) * visible
     # A part of each feature passes whatever the depth says: a wrong depth must not blind the grid.
     passing = (gate + PASSING) * visible
-    lifted = torch.cat([seen[..., :IMAGE_FEATURES] * passing, gate], dim=-1)
-    return lifted.flatten(3)
+    return torch.cat([seen[..., :IMAGE_FEATURES] * passing, gate], dim=-1)
