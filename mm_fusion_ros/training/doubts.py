@@ -25,7 +25,7 @@ BELIEVED = ReliabilityConfig().fuse_above
 
 
 def struck(scene: Scene, rng: np.random.Generator) -> Given:
-    """What the sensors of a scene give under a fault, and how far each is then believed."""
+    """What the sensors of a scene give under a fault, and how far those that speak are believed."""
     given = strike(scene, 1.0, rng)
     intake = CameraIntake(CameraConfig())
     placed = zip(
@@ -37,7 +37,8 @@ def struck(scene: Scene, rng: np.random.Generator) -> Given:
     ]
     trust = {camera_name(row): float(value) for row, value in enumerate(given.trust_camera)}
     scan = PreparedScan(given.scene.points, 0, scene.base_from_lidar[:3, 3])
-    return images, scan, trust | {LIDAR: given.trust_lidar}
+    # A scan that met nothing says nothing.
+    return images, scan, trust | ({LIDAR: given.trust_lidar} if len(scan.points) else {})
 
 
 def heard(trust: Mapping[str, float], subset: str) -> set[str]:
