@@ -31,8 +31,6 @@ class Calibration:
         look_weight: how much the images' word on the class counts; 0 is not at all.
         exists_weights: how much the images' word on whether anything is there counts, in the order
             of `second_look.exists_evidence`; added to the final logit.
-        doubt_weights: how much less probable an object is where those who speak of it are doubted:
-            cameras, lidars, by the logarithm of their trust (`second_look.doubts`); never negative.
         depth_weight: how much the images' word on distances counts; 0 is not at all.
         colour_scale: multiplies the evidence for a colour.
         class_prior, colour_prior: how often the region head sees each, so that what it says can be
@@ -50,7 +48,6 @@ class Calibration:
     final_bias: float = 0.0
     look_weight: float = 1.0
     exists_weights: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    doubt_weights: tuple[float, float] = (0.0, 0.0)
     depth_weight: float = 0.0
     colour_scale: float = 1.0
     class_prior: tuple[float, ...] = ()

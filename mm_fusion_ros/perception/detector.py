@@ -188,12 +188,11 @@ class Detector:
         trust = {name: max((trust or {}).get(name, 1.0), LEAST_TRUST) for name in sources}
         placed = (placed or self.place(cameras)) if cameras else None
         merged = self._merge(lidars) if lidars else None
-        by_lidar = sum(trust[n] * part for n, part in _by_points(lidars).items()) or 1.0
         believed = np.zeros((2, FEATURE_CELLS, FEATURE_CELLS), np.float32)
         if placed:
             believed[0] = _over_cells(placed.lifts, trust)
         if lidars:
-            believed[1] = by_lidar
+            believed[1] = sum(trust[n] * part for n, part in _by_points(lidars).items())
         lifts = placed.lifts if placed else {}
         subset = "both" if cameras and lidars else "camera" if cameras else "lidar"
         calibration = self._calibration[subset]
@@ -213,7 +212,7 @@ class Detector:
         if calibration.depth_weight and looks:
             found = moved_along_rays(found, looks, calibration.depth_weight, trust)
             looks = self._look(found, cameras)
-        judgement = judge(found.class_logits, looks, calibration, trust, by_lidar)
+        judgement = judge(found.class_logits, looks, calibration, trust)
 
         rows = np.flatnonzero(judgement.probability >= least)
         rows = rows[np.argsort(-judgement.probability[rows], kind="stable")]

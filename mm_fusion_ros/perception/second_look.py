@@ -139,27 +139,6 @@ def exists_evidence(looks: Looks) -> Float:
     )  # fmt: skip
 
 
-def doubts(
-    looks: Mapping[str, Looks], trust: Mapping[str, float], by_lidar: float, count: int
-) -> Float:
-    """(n, 2) how far those are doubted who speak of each object: cameras, lidars.
-
-    Minus the logarithm of their trust: 0 where they are fully believed, or do not see the object.
-    What a doubted sensor makes of itself is as probable to it as ever, so nothing else tells it.
-
-    Args:
-        looks: by image.
-        trust: in each image, above 0; full where nothing is said.
-        by_lidar: trust in the lidars, above 0; 1 without any.
-        count: how many objects n there are.
-    """
-    seen = sum((each.in_view for each in looks.values()), start=np.zeros(count))
-    summed = sum((trust.get(n, 1.0) * each.in_view for n, each in looks.items()), np.zeros(count))
-    cameras = np.where(seen > 0, summed / np.maximum(seen, 1.0), 1.0)
-    result: Float = -np.log(np.column_stack([cameras, np.full(count, by_lidar)]))
-    return result
-
-
 def on_grid(class_logits: NDArray[np.float32], calibration: Calibration) -> tuple[Float, Float]:
     """(n,) how probable the grid makes objects of any class, (n, classes) which they would be."""
     z = calibration.class_scale * class_logits.astype(np.float64) + calibration.class_bias
@@ -233,7 +212,6 @@ def judge(
     looks: Mapping[str, Looks],
     calibration: Calibration,
     trust: Mapping[str, float] | None = None,
-    by_lidar: float = 1.0,
 ) -> Judgement:
     """Class, colour and probabilities that all evidence gives.
 
@@ -243,7 +221,6 @@ def judge(
         calibration: of the sensors that spoke.
         trust: how far each image is believed, 0..1: its word on classes counts for as much, and
             its word on colours is right with that probability; fully where nothing is said.
-        by_lidar: how far the lidars are, above 0.
     """
     count = len(class_logits)
     weight = {name: (trust or {}).get(name, 1.0) for name in looks}
@@ -254,7 +231,6 @@ def judge(
     there = _total((weight[n] * exists_evidence(each) for n, each in looks.items()), (count, 3))
     logit = calibration.final_scale * logit + calibration.final_bias
     logit = logit + there @ np.asarray(calibration.exists_weights)
-    logit = logit - doubts(looks, weight, by_lidar, count) @ np.asarray(calibration.doubt_weights)
 
     colours = _colours(looks, calibration, weight, count)
     clear = colours.max(axis=1) >= calibration.unknown_below

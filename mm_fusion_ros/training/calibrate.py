@@ -23,19 +23,9 @@ from mm_fusion_ros.perception.second_look import (
     judge,
     on_grid,
 )
-from mm_fusion_ros.sensors.camera import PreparedImage
-from mm_fusion_ros.sensors.lidar import PreparedScan
 from mm_fusion_ros.training import cache
 from mm_fusion_ros.training.cache import Scene
-from mm_fusion_ros.training.cases import (
-    NOT_ASKED,
-    Case,
-    camera_name,
-    case_of,
-    owners,
-    prepare,
-)
-from mm_fusion_ros.training.doubts import fit_doubts, heard, struck
+from mm_fusion_ros.training.cases import NOT_ASKED, Case, case_of, owners, prepare
 from mm_fusion_ros.training.positions import fit_depth, fit_slopes, position_errors
 
 SUBSETS = ("camera", "lidar", "both")
@@ -237,13 +227,6 @@ def usual(distances: Sequence[float]) -> dict[str, float]:
     return {"usual": round(float(middle), 5), "high": round(float(max(high, middle + 1e-3)), 5)}
 
 
-def _encoded(
-    detector: Detector, images: Sequence[PreparedImage], scan: PreparedScan
-) -> tuple[list[CameraFeature], LidarFeature]:
-    cameras = [detector.encode_camera(im, camera_name(row)) for row, im in enumerate(images)]
-    return cameras, detector.encode_lidar(scan)
-
-
 def calibrate(
     folder: Path, seeds: Sequence[int]
 ) -> tuple[dict[str, dict[str, object]], dict[str, dict[str, float]]]:
@@ -267,17 +250,15 @@ def calibrate(
     detector = Detector(opened, config, calibration={})
     protocol = load_protocol()
     encoded: list[tuple[Scene, list[CameraFeature], LidarFeature]] = []
-    under_faults: list[tuple[Scene, list[CameraFeature], LidarFeature, dict[str, float]]] = []
     # Before it is known what is usual, an unfamiliarity is its mean distance itself.
     distances: dict[str, list[float]] = {"camera": [], "lidar": []}
     for seed in track(list(seeds), description="encoding"):
         scene, images, scan = prepare(seed, protocol)
-        cameras, lidar = _encoded(detector, images, scan)
+        cameras = [detector.encode_camera(im, f"camera_{i}") for i, im in enumerate(images)]
+        lidar = detector.encode_lidar(scan)
         distances["camera"] += [camera.epistemic for camera in cameras]
         distances["lidar"].append(lidar.epistemic)
         encoded.append((scene, cameras, lidar))
-        images, scan, trust = struck(scene, np.random.default_rng(seed))
-        under_faults.append((scene, *_encoded(detector, images, scan), trust))
     familiar = {name: usual(values) for name, values in distances.items()}
     calibrations: dict[str, Calibration] = {}
     shown: dict[str, dict[str, float]] = {}
@@ -296,16 +277,7 @@ def calibrate(
                 case_of(fitted, subset, *each)
                 for each in track(encoded, description=f"calibration ({subset})")
             ]
-        fresh = fit(cases, by_bearing, protocol, depth_weight)
-        done[subset] = asdict(fresh)
-        with closing(Detector(opened, config, calibration=done)) as doubting:
-            worse = [
-                case_of(doubting, subset, scene, cameras, lidar, {n: trust[n] for n in names})
-                for scene, cameras, lidar, trust in track(under_faults, description="under faults")
-                if (names := heard(trust, subset))
-            ]
-        weights = fit_doubts(worse, fresh, protocol.calibration.radius_m)
-        calibrations[subset] = replace(fresh, doubt_weights=weights)
+        calibrations[subset] = fit(cases, by_bearing, protocol, depth_weight)
         shown[subset] = figures(cases, calibrations[subset], by_bearing, protocol)
     detector.close()
     return (

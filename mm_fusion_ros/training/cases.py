@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,6 @@ from mm_fusion_ros.training import cache
 from mm_fusion_ros.training.cache import Scene
 
 NO_TRUTH, NOT_ASKED = -1, -2
-LIDAR = "lidar"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,14 +38,12 @@ class Case:
         found: on the grid, in any order.
         looks: what each image says of them.
         asked: (k,) which of the scene's objects these sensors can be asked for.
-        trust: in each source, where they are not fully believed.
     """
 
     found: Found
     looks: Mapping[str, Looks]
     scene: Scene
     asked: NDArray[np.bool_]
-    trust: Mapping[str, float] = field(default_factory=dict)
 
     def by_images(self, calibration: Calibration) -> tuple[Float, Float]:
         """Evidence of all images together on what is there, (n, classes) and (n, colours)."""
@@ -67,11 +64,6 @@ class Case:
             (exists_evidence(looks) for looks in self.looks.values()),
             start=np.zeros((len(self.found), 3)),
         )
-
-
-def camera_name(index: int) -> str:
-    """The source that the index-th camera of a scene is."""
-    return f"camera_{index}"
 
 
 def truths_of(scene: Scene, asked: NDArray[np.bool_]) -> Truths:
@@ -136,24 +128,14 @@ def owners(
 
 def case_of(
     detector: Detector, subset: str, scene: Scene, cameras: Sequence[CameraFeature],
-    lidar: LidarFeature, trust: Mapping[str, float] | None = None,
+    lidar: LidarFeature,
 ) -> Case:  # fmt: skip
-    """What a subset of sensors makes of a scene.
-
-    Args:
-        detector: that is asked.
-        subset: "camera", "lidar" or "both".
-        scene: the truth.
-        cameras, lidar: what was encoded of it.
-        trust: in each source; those that are not named have no say. None believes all.
-    """
-    if trust is not None:
-        cameras = [camera for camera in cameras if camera.source in trust]
+    """What a subset of sensors makes of a scene."""
     by_lidar = scene.lidar_points >= cache.LIDAR_MIN_POINTS
     by_camera = np.asarray(scene.seen.any(axis=1))
     asked = {"both": by_camera | by_lidar, "lidar": by_lidar, "camera": by_camera}
     said = detector.detect(
-        [] if subset == "lidar" else cameras, [] if subset == "camera" else [lidar], trust=trust
+        [] if subset == "lidar" else cameras, [] if subset == "camera" else [lidar]
     )
     assert said.found is not None
-    return Case(said.found, said.looks, scene, asked[subset], trust or {})
+    return Case(said.found, said.looks, scene, asked[subset])

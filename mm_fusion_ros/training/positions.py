@@ -22,7 +22,7 @@ SLOPES_RIDGE = 0.01
 """What a slope must earn: where nothing varies, none is drawn."""
 MIN_ERRORS = 50
 LEAST_ERROR_M = 0.02
-DEPTH_WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6)
+DEPTH_WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, 102.4)
 WORST_DEPTH_M = 5.0
 """A distance that is off by more is wrong, and no more than that."""
 

@@ -13,7 +13,6 @@ from mm_fusion_ros.perception.second_look import (
     Looks,
     class_evidence,
     colour_evidence,
-    doubts,
     evidence,
     judge,
     moved_along_rays,
@@ -133,24 +132,6 @@ def test_an_image_that_surely_shows_an_object_speaks_for_its_being_there() -> No
     assert said(unsure, heard, front=Looks.blind(1)).probability[0] == alone
     doubted = judge(unsure, {"front": look("box", "red", none=0.01)}, heard, {"front": 0.1})
     assert alone < doubted.probability[0] < seen
-
-
-def test_what_doubted_sensors_say_is_less_probable() -> None:
-    looks = {"front": look("box", "red", none=0.01), "rear": Looks.blind(1)}
-    # Of those who see it: the front camera, believed by a half, and the lidar, by a quarter.
-    trust = {"front": 0.5, "rear": 0.01}
-    assert doubts(looks, trust, 0.25, 1)[0] == pytest.approx([np.log(2.0), np.log(4.0)])
-    assert doubts({}, {}, 1.0, 1)[0] == pytest.approx([0.0, 0.0])
-
-    plain, heeding = Calibration(), Calibration(doubt_weights=(0.5, 0.25))
-    before, after = (
-        judge(on_grid(box=1.0), looks, each, trust, 0.25).probability[0]
-        for each in (plain, heeding)
-    )
-    # 0.5 log 2 + 0.25 log 4 = log 2: half the odds.
-    assert after / (1.0 - after) == pytest.approx(0.5 * before / (1.0 - before))
-    believed = judge(on_grid(box=1.0), looks, heeding, {"front": 1.0, "rear": 0.01})
-    assert believed.probability[0] == judge(on_grid(box=1.0), looks, plain).probability[0]
 
 
 def test_a_doubted_image_still_names_colours_but_with_less_conviction() -> None:
