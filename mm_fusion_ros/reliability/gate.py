@@ -10,7 +10,12 @@ from collections.abc import Collection, Mapping, Sequence
 
 from mm_fusion_ros.config import ReliabilityConfig, SourceConfig
 from mm_fusion_ros.outputs import Reason, Reliability
-from mm_fusion_ros.reliability.monitors import REASON_BELOW, SourceMonitor
+from mm_fusion_ros.reliability.monitors import (
+    LIDAR_BLAME,
+    REASON_BELOW,
+    SourceMonitor,
+    strongest,
+)
 from mm_fusion_ros.samples import Modality
 
 GpsJudgement = tuple[float, Reason, Mapping[str, float]]
@@ -33,9 +38,11 @@ class Gate:
         self._modality = {source.name: Modality(source.modality) for source in sources}
         self._fuse_above = limits.fuse_above
         self._monitors = {source.name: SourceMonitor(source, limits) for source in sources}
+        self._lidar_of: dict[str, str] = {}  # what each camera was last compared with
 
     def reset(self) -> None:
         """Forgets all that was seen."""
+        self._lidar_of.clear()
         for monitor in self._monitors.values():
             monitor.reset()
 
@@ -70,6 +77,7 @@ class Gate:
         if min(held.factors(now_ns).values()) < REASON_BELOW or held.leans:
             seen.forget_alignment()
             return False
+        self._lidar_of[camera] = lidar
         others = [f for r, f in seen.factors(now_ns).items() if r is not Reason.MISALIGNED]
         return min(others) >= REASON_BELOW
 
@@ -78,8 +86,8 @@ class Gate:
         self._monitors[camera].note_alignment(value, now_ns)
 
     def trust(self, source: str, now_ns: int) -> float:
-        """What the source's own monitors say, 0..1."""
-        return self._monitors[source].judge(now_ns)[0]
+        """How far a source is believed by what is known of it, 0..1."""
+        return self._judged(source, now_ns)[0]
 
     def believed(self, seeing: Collection[str], now_ns: int) -> set[str]:
         """Which of these cameras and lidars may speak for the objects.
@@ -145,10 +153,20 @@ class Gate:
             )
         return result
 
+    def _judged(self, name: str, now_ns: int) -> tuple[float, Reason]:
+        """What its monitor says; of a lidar also, whether any camera agrees with it."""
+        factors = self._monitors[name].factors(now_ns)
+        cameras = [camera for camera, lidar in self._lidar_of.items() if lidar == name]
+        agree = [self._monitors[camera].agrees(now_ns) for camera in cameras]
+        if known := [value for value in agree if value is not None]:
+            doubt = max(known) ** LIDAR_BLAME
+            factors[Reason.MISALIGNED] = doubt * factors.get(Reason.MISALIGNED, 1.0)
+        return strongest(factors)
+
     def _verdict(
         self, name: str, now_ns: int, is_used: bool, gps: GpsJudgement
     ) -> tuple[float, Reason]:
-        trust, reason = self._monitors[name].judge(now_ns)
+        trust, reason = self._judged(name, now_ns)
         if self._modality[name] in SEEING and not is_used:
             # It may live, and yet gave this tick nothing: late, out of tolerance, or failed.
             return 0.0, Reason.MISSING if reason is Reason.OK else reason

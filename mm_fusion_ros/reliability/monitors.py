@@ -55,8 +55,11 @@ WORST_TILT = 3.0
 # deviations]: one that was mounted wrongly from the start has never agreed.
 LEAST_ALIGNMENT, GOOD_ALIGNMENT = 1.0, 3.0
 # Weight of the newest agreement.
-ALIGNMENT_STEP = 0.5
+ALIGNMENT_STEP = 0.6
 ALIGNMENT_LASTS_NS = 5_000_000_000
+# Where a camera and a lidar disagree, either may be wrong. Both are doubted, as powers of how far
+# they agree; the camera more, whose mounting and whose time are the more often wrong.
+CAMERA_BLAME, LIDAR_BLAME = 2.0 / 3.0, 1.0 / 3.0
 # Where the objects are about a lidar that leans is known still, if not well: it is not left out.
 LEAST_LEANING = 0.15
 # What is out of focus or smeared still shows colours, and where large things are: not left out.
@@ -317,6 +320,13 @@ class SourceMonitor:
         """Takes back how well this camera agreed: with what, is in doubt itself."""
         self._alignment = None
 
+    def agrees(self, now_ns: int) -> float | None:
+        """How far this camera agrees with its lidar, 0..1; None without news of it."""
+        if self._alignment is None or now_ns - self._aligned_ns >= ALIGNMENT_LASTS_NS:
+            return None
+        usual = min(max(self._usual["alignment"], LEAST_ALIGNMENT), GOOD_ALIGNMENT)
+        return rising(self._alignment, 0.0, self._limits.misaligned * usual)
+
     def reject(self) -> None:
         """Takes note of a message that was refused."""
         self._health -= self._health * self._limits.health_step
@@ -340,11 +350,9 @@ class SourceMonitor:
             result[Reason.OUT_OF_DISTRIBUTION] = rising(
                 self._epistemic, WORST_UNFAMILIAR * limit, limit
             )
-        if self._alignment is not None and now_ns - self._aligned_ns < ALIGNMENT_LASTS_NS:
-            usual = min(max(self._usual["alignment"], LEAST_ALIGNMENT), GOOD_ALIGNMENT)
-            result[Reason.MISALIGNED] = rising(
-                self._alignment, 0.0, self._limits.misaligned * usual
-            )
+        agrees = self.agrees(now_ns)
+        if agrees is not None:
+            result[Reason.MISALIGNED] = agrees**CAMERA_BLAME
         for name, rule in USUAL.get(self._modality, {}).items():
             if name in self.quality and name in self._usual:
                 factor = rule.factor(self.quality[name], self._usual[name])

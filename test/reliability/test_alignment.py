@@ -113,7 +113,12 @@ class Drive:
                 self.gate.note_alignment("front", value, self.now_ns)
 
     def verdict(self, name: str) -> tuple[float, Reason]:
-        return self.gate._monitors[name].judge(self.now_ns)
+        used = {"front": 0, "top": 0}
+        verdicts = self.gate.judge(
+            self.now_ns, used_age_ns=used, object_shares={}, aleatoric_m2={},
+            pose_shares=(0.0, 0.0), gps=(0.0, Reason.MISSING, {}),
+        )  # fmt: skip
+        return verdicts[name].trust, verdicts[name].reason
 
 
 def test_a_camera_that_was_knocked_is_misaligned_within_three_frames() -> None:
@@ -125,6 +130,26 @@ def test_a_camera_that_was_knocked_is_misaligned_within_three_frames() -> None:
     assert trust < 0.5 and reason is Reason.MISALIGNED
     watched.go_on([3.5] * 3)
     assert watched.verdict("front") == (1.0, Reason.OK)
+
+
+def test_where_two_disagree_both_are_doubted_and_the_camera_more() -> None:
+    watched = Drive()
+    watched.go_on([3.5] * 10)
+    watched.go_on([0.2] * 3)
+    agrees = watched.gate._monitors["front"].agrees(watched.now_ns)
+    assert agrees is not None
+    front, top = watched.verdict("front")[0], watched.verdict("top")[0]
+    # Powers that sum to 1: what both together lose is what the camera alone would have lost.
+    assert front == pytest.approx(agrees ** (2 / 3)) and top == pytest.approx(agrees ** (1 / 3))
+    assert front * top == pytest.approx(agrees)
+    assert watched.gate.trust("top", watched.now_ns) == top
+    # They are compared on, and forgiven at once.
+    watched.go_on([3.5] * 3)
+    assert watched.verdict("top") == (1.0, Reason.OK)
+    # What nobody has said for long is forgotten: 5 s.
+    watched.go_on([0.2] * 3)
+    watched.go_on([0.2] * 51, brightness=0.01)
+    assert watched.verdict("top") == (1.0, Reason.OK)
 
 
 def test_one_that_never_agreed_is_not_taken_for_usual() -> None:
