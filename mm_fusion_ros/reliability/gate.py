@@ -159,8 +159,8 @@ class Gate:
         cameras = [camera for camera, lidar in self._lidar_of.items() if lidar == name]
         agree = [self._monitors[camera].agrees(now_ns) for camera in cameras]
         if known := [value for value in agree if value is not None]:
-            doubt = max(known) ** LIDAR_BLAME
-            factors[Reason.MISALIGNED] = doubt * factors.get(Reason.MISALIGNED, 1.0)
+            believed = 1.0 - LIDAR_BLAME * (1.0 - max(known))
+            factors[Reason.MISALIGNED] = believed * factors.get(Reason.MISALIGNED, 1.0)
         return strongest(factors)
 
     def _verdict(

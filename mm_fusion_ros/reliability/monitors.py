@@ -55,11 +55,12 @@ WORST_TILT = 3.0
 # deviations]: one that was mounted wrongly from the start has never agreed.
 LEAST_ALIGNMENT, GOOD_ALIGNMENT = 1.0, 3.0
 # Weight of the newest agreement.
-ALIGNMENT_STEP = 0.6
+ALIGNMENT_STEP = 0.5
 ALIGNMENT_LASTS_NS = 5_000_000_000
-# Where a camera and a lidar disagree, either may be wrong. Both are doubted, as powers of how far
-# they agree; the camera more, whose mounting and whose time are the more often wrong.
-CAMERA_BLAME, LIDAR_BLAME = 2.0 / 3.0, 1.0 / 3.0
+# Where a camera and a lidar disagree, either may be wrong, and both are doubted: the camera, whose
+# mounting and whose time are the more often wrong, as far as they disagree, the lidar half as far:
+# it stands where the camera is then left out.
+LIDAR_BLAME = 0.5
 # Where the objects are about a lidar that leans is known still, if not well: it is not left out.
 LEAST_LEANING = 0.15
 # What is out of focus or smeared still shows colours, and where large things are: not left out.
@@ -352,7 +353,7 @@ class SourceMonitor:
             )
         agrees = self.agrees(now_ns)
         if agrees is not None:
-            result[Reason.MISALIGNED] = agrees**CAMERA_BLAME
+            result[Reason.MISALIGNED] = agrees
         for name, rule in USUAL.get(self._modality, {}).items():
             if name in self.quality and name in self._usual:
                 factor = rule.factor(self.quality[name], self._usual[name])

@@ -139,10 +139,12 @@ def test_where_two_disagree_both_are_doubted_and_the_camera_more() -> None:
     agrees = watched.gate._monitors["front"].agrees(watched.now_ns)
     assert agrees is not None
     front, top = watched.verdict("front")[0], watched.verdict("top")[0]
-    # Powers that sum to 1: what both together lose is what the camera alone would have lost.
-    assert front == pytest.approx(agrees ** (2 / 3)) and top == pytest.approx(agrees ** (1 / 3))
-    assert front * top == pytest.approx(agrees)
+    assert front == pytest.approx(agrees) and top == pytest.approx(0.5 + 0.5 * agrees)
     assert watched.gate.trust("top", watched.now_ns) == top
+    # Where nothing agrees the camera is left out, and the lidar stands alone.
+    watched.go_on([-9.0] * 9)
+    assert watched.verdict("front")[0] == 0.0 and watched.verdict("top")[0] == pytest.approx(0.5)
+    assert watched.gate.believed(["front", "top"], watched.now_ns) == {"top"}
     # They are compared on, and forgiven at once.
     watched.go_on([3.5] * 3)
     assert watched.verdict("top") == (1.0, Reason.OK)
