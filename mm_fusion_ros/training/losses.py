@@ -39,6 +39,9 @@ def bearings(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 def focal(logits: Tensor, heat: Tensor, care: Tensor | None = None) -> Tensor:
     """Penalty-reduced focal loss over centres (Law and Deng, 2018), per object.
 
+    A batch that shows hardly any object counts as if it had one for each of its maps; its false
+    alarms would else outweigh all other terms.
+
     Args:
         logits, heat: (B, classes, H, W); centres are where the heat is 1.
         care: (B, H, W) or None, 0 where false alarms are not punished.
@@ -51,7 +54,7 @@ def focal(logits: Tensor, heat: Tensor, care: Tensor | None = None) -> Tensor:
     false = torch.exp(2.0 * log_p) * (logits - log_p) * spared  # -log(1 - p) = logit - log p
     at_centres = log_p[positive]
     found = at_centres * (1.0 - at_centres.exp()).square()
-    return (false.sum() - found.sum()) / positive.sum().clamp(min=1)
+    return (false.sum() - found.sum()) / positive.sum().clamp(min=len(heat))
 
 
 def beta_nll(error: Tensor, log_variance: Tensor) -> Tensor:

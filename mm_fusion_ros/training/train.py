@@ -60,6 +60,7 @@ NEEDS = {
 ALWAYS_BOTH = (0.0, 0.0, 1.0)
 DEPTH_WEIGHT = 0.2
 IMAGE_WEIGHT = 0.5
+ASIDE_WEIGHT = 0.5  # of terms beside the one that a stage is about
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def stage_loss(
         grid, _, features = net.camera(batch.cameras)
         terms = detection_loss(net.camera_head(grid), batch.targets["camera"])
         terms |= image_terms(net, features, batch)
-        terms["total"] = terms["total"] + 0.5 * terms["in_image"]
+        terms["total"] = terms["total"] + ASIDE_WEIGHT * terms["in_image"]
         return terms
 
     with torch.set_grad_enabled(stage == "joint"):
@@ -188,7 +189,7 @@ def stage_loss(
         alone = detection_loss(net.lidar_head(lidar), batch.targets["lidar"])["total"]
         alone = alone + detection_loss(net.camera_head(camera), batch.targets["camera"])["total"]
         terms["alone"] = alone + image_terms(net, features, batch)["in_image"]
-        terms["total"] = terms["total"] + 0.5 * terms["alone"]
+        terms["total"] = terms["total"] + ASIDE_WEIGHT * terms["alone"]
     return terms
 
 
