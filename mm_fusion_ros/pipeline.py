@@ -28,7 +28,7 @@ from mm_fusion_ros.localization.filter import PoseFilter
 from mm_fusion_ros.localization.motion import MotionBuffer
 from mm_fusion_ros.localization.odometry import LidarOdometry
 from mm_fusion_ros.outputs import FusedOutput, ObstacleGrid
-from mm_fusion_ros.perception.agreement import Comparisons, agreement
+from mm_fusion_ros.perception.agreement import Comparisons, agreement, turned_image
 from mm_fusion_ros.perception.ahead import LiftAhead
 from mm_fusion_ros.perception.detector import NOTHING, Detections, Detector
 from mm_fusion_ros.perception.evidence import Evidence, Feature, obstacle_points
@@ -286,7 +286,10 @@ class Pipeline:
         """Has the sample encoded, unless it is already."""
         if evidence.frame is not None and evidence.prepared is None:
             with self._stopwatch.measure("prepare_camera"):
-                evidence.prepared, quality = self._camera_intake.prepare(evidence.frame)
+                image, quality = self._camera_intake.prepare(evidence.frame)
+            # One that was knocked is used as it must stand now, by what the lidar sees.
+            turn = self._gate.turn(source, evidence.frame.stamp_ns)
+            evidence.prepared = turned_image(image, turn)
             self._gate.note_figures(source, quality)
         prepared, detector = evidence.prepared, self._detector
         if detector is None or evidence.feature is not None:

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from mm_fusion_ros.config import FusionConfig, PerceptionConfig
-from mm_fusion_ros.geometry import planar
+from mm_fusion_ros.geometry import inverse, planar
 from mm_fusion_ros.inference.model_folder import ModelFolder
 from mm_fusion_ros.outputs import FusedOutput, HoldReason, Reason
 from mm_fusion_ros.perception.detector import Detector
+from mm_fusion_ros.perception.features import CameraFeature, LidarFeature
 from mm_fusion_ros.pipeline import Pipeline
+from mm_fusion_ros.reliability.alignment import REACH, Agreement
 from mm_fusion_ros.reliability.gate import Gate
 from mm_fusion_ros.samples import (
     CameraFrame,
@@ -337,7 +339,7 @@ def test_a_camera_gone_dark_is_known_at_the_tick_even_if_nothing_was_prepared_ah
 def test_a_camera_that_agrees_no_longer_with_the_lidar_is_misaligned(
     untrained_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = iter([3.5] * 8 + [0.1] * 100)
+    said = iter([Agreement(3.5)] * 8 + [Agreement(0.1)] * 100)
     monkeypatch.setattr("mm_fusion_ros.pipeline.agreement", lambda *_: next(said))
     # The made-up images are noise, of which nothing could be told.
     monkeypatch.setattr(Gate, "is_comparable", lambda *_: True)
@@ -350,6 +352,33 @@ def test_a_camera_that_agrees_no_longer_with_the_lidar_is_misaligned(
     assert reasons[-1] is Reason.MISALIGNED
     assert outputs[-1].reliability["camera"].trust < outputs[5].reliability["camera"].trust
     assert outputs[-1].reliability["camera"].epistemic is not None
+
+
+def test_a_camera_that_was_knocked_is_used_as_it_must_stand_now(
+    untrained_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shifted = np.full_like(Agreement(0.0).shifted, -1.0)
+    shifted[REACH[0], REACH[1] + 4] = 4.0
+    compared = []
+
+    def said(camera: CameraFeature, _: LidarFeature) -> Agreement:
+        compared.append(camera.image)
+        return Agreement(-0.5, shifted, (0.01, 0.01))
+
+    monkeypatch.setattr("mm_fusion_ros.pipeline.agreement", said)
+    monkeypatch.setattr(Gate, "is_comparable", lambda *_: True)
+    detector = Detector(ModelFolder.open(untrained_model), PerceptionConfig(threads=1))
+    outputs = drive(Pipeline(FusionConfig(), detector=detector), stream(1.0))
+    detector.close()
+    first, last = compared[0], compared[-1]
+    assert first.as_mounted is None
+    # It is turned by 0.04 rad, and compared as it is mounted: or it would be turned on and on.
+    assert last.as_mounted is not None
+    np.testing.assert_allclose(last.as_mounted, first.base_from_camera)
+    apart = inverse(last.as_mounted) @ last.base_from_camera
+    assert np.arccos((np.trace(apart[:3, :3]) - 1.0) / 2.0) == pytest.approx(0.04, abs=1e-6)
+    front = outputs[-1].reliability["camera"]
+    assert front.reason is Reason.MISALIGNED and front.trust == pytest.approx(0.5)
 
 
 def test_a_comparison_that_fails_is_counted_and_stops_nothing(

@@ -29,8 +29,9 @@ from mm_fusion_ros.evaluation.sensing import SensedScene
 from mm_fusion_ros.evaluation.watching import watched
 from mm_fusion_ros.faults.timing import Frozen
 from mm_fusion_ros.inference.model_folder import ModelFolder
-from mm_fusion_ros.perception.agreement import agreement
+from mm_fusion_ros.perception.agreement import agreement, turned_image
 from mm_fusion_ros.perception.features import CameraFeature, LidarFeature
+from mm_fusion_ros.reliability.alignment import Agreement
 from mm_fusion_ros.reliability.gate import Gate
 from mm_fusion_ros.samples import CameraFrame, LidarScan, Modality
 from mm_fusion_ros.sensors.camera import CameraIntake
@@ -62,7 +63,7 @@ class Watched:
     lidars: Sequence[Seen | None]
 
     @cached_property
-    def agreement(self) -> dict[str, float]:
+    def agreement(self) -> dict[str, Agreement]:
         """By camera, how well it agrees with the lidar, where that can be told."""
         result = {}
         for seen in self.cameras:
@@ -126,7 +127,10 @@ class FaultedExaminer:
             gate, now_ns = self._gate(condition, clean, struck)
             seeing = struck.quality().keys()
             weight = {name: gate.trust(name, now_ns) for name in gate.believed(seeing, now_ns)}
-            answers[condition.name] = self._answers(condition, clean, struck, weight, scene.frames)
+            turn = {name: gate.turn(name, now_ns) for name in struck.agreement}
+            answers[condition.name] = self._answers(
+                condition, clean, struck, weight, turn, scene.frames
+            )
             trust |= self._trust(condition, gate, now_ns, scene)
         truths = truths_of(scene.labels, scene.frames)
         archive.write(FaultedRecord(seed, truths, answers, trust), self._folder)
@@ -138,6 +142,7 @@ class FaultedExaminer:
         clean: Watched,
         struck: Watched,
         weight: Mapping[str, float],
+        turn: Mapping[str, tuple[float, float]],
         frames: Sequence[CameraFrame],
     ) -> dict[str, Findings]:
         """What all sensors say together, and each kind alone that was struck.
@@ -146,13 +151,14 @@ class FaultedExaminer:
             condition: that holds.
             clean, struck: what the sensors gave without it and give now.
             weight: trust in each source that has a say.
+            turn: how each camera has to be turned to agree with the lidar.
             frames: of the clean scene.
         """
         cameras = [seen.feature for seen in struck.cameras if seen is not None]
         lidars = [seen.feature for seen in struck.lidars if seen is not None]
         result = {
             BOTH: self._detect(
-                [camera for camera in cameras if camera.source in weight],
+                [self._turned(each, turn) for each in cameras if each.source in weight],
                 [lidar for lidar in lidars if lidar.source in weight],
                 frames,
                 weight,
@@ -163,6 +169,13 @@ class FaultedExaminer:
         if struck.lidars is not clean.lidars or condition == CLEAN:
             result[LIDAR] = self._detect([], lidars, frames)
         return result
+
+    def _turned(self, camera: Any, turn: Mapping[str, tuple[float, float]]) -> Any:
+        """The camera's feature as the pipeline would have encoded it, once that was known."""
+        image = turned_image(camera.image, turn.get(camera.source, (0.0, 0.0)))
+        if image is camera.image:
+            return camera
+        return self._detector.encode_camera(image, camera.source)
 
     def _trust(
         self, condition: Condition, gate: Gate, now_ns: int, scene: SensedScene

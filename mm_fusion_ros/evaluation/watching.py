@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from mm_fusion_ros.config import ReliabilityConfig, SourceConfig
 from mm_fusion_ros.evaluation.scoring import LIDAR
+from mm_fusion_ros.reliability.alignment import Agreement
 from mm_fusion_ros.reliability.gate import Gate
 
 Figures = Mapping[str, float]
@@ -23,7 +24,7 @@ def watched(
     struck: Mapping[str, Figures | None],
     modalities: Mapping[str, str],
     frozen: bool,
-    agreement: tuple[Mapping[str, float], Mapping[str, float]] = ({}, {}),
+    agreement: tuple[Mapping[str, Agreement], Mapping[str, Agreement]] = ({}, {}),
     epistemic: tuple[Mapping[str, float], Mapping[str, float]] = ({}, {}),
 ) -> tuple[Gate, int]:
     """A gate that has seen a fault set in.

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from mm_fusion_ros.geometry import inverse
 from mm_fusion_ros.perception.features import CameraFeature, LidarFeature
-from mm_fusion_ros.reliability.alignment import alignment
+from mm_fusion_ros.reliability.alignment import Agreement, alignment, turned
 from mm_fusion_ros.scheduling import Pending, Scheduler
+from mm_fusion_ros.sensors.camera import PreparedImage
 
-Agreement = Callable[[CameraFeature, LidarFeature], float | None]
+Compare = Callable[[CameraFeature, LidarFeature], Agreement | None]
 
 
-def agreement(camera: CameraFeature, lidar: LidarFeature) -> float | None:
-    """See `alignment`; the motion between the two instants is taken out."""
+def agreement(camera: CameraFeature, lidar: LidarFeature) -> Agreement | None:
+    """See `alignment`; as mounted, and with the motion between the two instants taken out."""
     image = camera.image
-    tick_from_camera = camera.tick_from_base @ image.base_from_camera
+    mounted = image.base_from_camera if image.as_mounted is None else image.as_mounted
+    tick_from_camera = camera.tick_from_base @ mounted
     # Without the padding, whose border is an edge of its own.
     x0, y0, x1, y1 = image.valid
     intrinsics = image.intrinsics.copy()
@@ -29,6 +32,17 @@ def agreement(camera: CameraFeature, lidar: LidarFeature) -> float | None:
     )
 
 
+def turned_image(image: PreparedImage, turn: tuple[float, float]) -> PreparedImage:
+    """An image as if its camera were turned so that it agrees with the lidar; see `Agreement.best`.
+
+    Of a turn of (0, 0) nothing is made.
+    """
+    if turn == (0.0, 0.0):
+        return image
+    mounted = image.base_from_camera
+    return replace(image, base_from_camera=turned(mounted, turn), as_mounted=mounted)
+
+
 class Comparisons:
     """Works out agreements beside the tick that has the samples; the next one takes them.
 
@@ -37,19 +51,19 @@ class Comparisons:
         compare: `agreement`, or a stand-in for it.
     """
 
-    def __init__(self, scheduler: Scheduler, compare: Agreement) -> None:
+    def __init__(self, scheduler: Scheduler, compare: Compare) -> None:
         self._scheduler, self._compare = scheduler, compare
         self.reset()
 
     def reset(self) -> None:
         """Forgets what is under way."""
-        self._pending: dict[str, Pending[float | None]] = {}
+        self._pending: dict[str, Pending[Agreement | None]] = {}
 
     def begin(self, camera: CameraFeature, lidar: LidarFeature) -> None:
         """Begins to compare two samples."""
         self._pending[camera.source] = self._scheduler.submit(lambda: self._compare(camera, lidar))
 
-    def take(self) -> dict[str, Pending[float | None]]:
+    def take(self) -> dict[str, Pending[Agreement | None]]:
         """What was begun since the last call, by camera."""
         pending, self._pending = self._pending, {}
         return pending

@@ -1,12 +1,16 @@
-"""Whether a camera and a lidar see the same world in the same place.
+"""Whether a camera and a lidar see the same world in the same place, and by how much they miss it.
 
 Where the lidar's depth jumps, something ends, and an image usually shows an edge there. So the
 jumps, projected into the image, lie on edges, and would not if they were shifted: unless the
-mounting that projects them is wrong (after Levinson and Thrun, "Automatic Online Calibration of
-Cameras and Lasers", 2013). That needs no network and no labels.
+mounting that projects them is wrong, or the image is late (after Levinson and Thrun, "Automatic
+Online Calibration of Cameras and Lasers", 2013). Then the shift that puts them on edges tells how
+the camera would have to be turned. That needs no network and no labels.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,6 +31,64 @@ LEAST_JUMPS = 15
 """Fewer tell nothing."""
 NEAREST_M = 0.8
 BLUR_PX = 0.6
+USUAL_SHIFT = 8.0
+"""Standard deviation of the shifts that are expected [pixels of the shrunk image]: a large one is
+to have better reasons than a small one."""
+LEAST_EXCESS = 0.5
+"""As mounted is good enough where no shift is better by this; one image in ten is noisier."""
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """How well a camera and a lidar agree, as mounted and if the camera were turned a little.
+
+    Attributes:
+        mounted: standard deviations by which jumps lie on edges better, as mounted, than they do
+            on average over all shifts within `REACH`; about 0 for a mounting that is nowhere near.
+        shifted: (2 `REACH` + 1), how alike jumps and edges are for each shift, down and sideways,
+            in standard deviations. Unlike `mounted` it does not matter how strong the edges are,
+            only whether the jumps lie on them: which says better where they belong.
+        step_rad: by how much a camera turns that shifts them by one, down and sideways.
+    """
+
+    mounted: float
+    shifted: NDArray[np.float32] = field(
+        default_factory=lambda: np.zeros((2 * REACH[0] + 1, 2 * REACH[1] + 1), np.float32)
+    )
+    step_rad: tuple[float, float] = (0.01, 0.01)
+
+    def towards(self, newer: Agreement, step: float) -> Agreement:
+        """The mean of several: this one, and a newer one that counts for so much."""
+        return Agreement(
+            self.mounted + step * (newer.mounted - self.mounted),
+            self.shifted + np.float32(step) * (newer.shifted - self.shifted),
+            newer.step_rad,
+        )
+
+    def best(self) -> tuple[float, tuple[float, float]]:
+        """How well they agree at best, and how the camera would have to be turned for it.
+
+        Returns:
+            standard deviations, less what the shift is improbable for; angles by which the
+            jumps then move down and right in the image [rad], (0, 0) where that gains too little.
+        """
+        down, side = (np.arange(-reach, reach + 1) for reach in REACH)
+        expected = (down[:, None] ** 2 + side**2) / (2.0 * USUAL_SHIFT**2)
+        likely = self.shifted - expected
+        row, column = np.unravel_index(int(likely.argmax()), likely.shape)
+        best, mounted = float(likely[row, column]), float(likely[REACH])
+        if best - mounted < LEAST_EXCESS:
+            return mounted, (0.0, 0.0)
+        turn = float(down[row] * self.step_rad[0]), float(side[column] * self.step_rad[1])
+        return best, turn
+
+
+def turned(base_from_camera: Float, turn: tuple[float, float]) -> Float:
+    """A mounting (4, 4) turned so that what it shows moves down and right by these angles [rad]."""
+    down, right = turn
+    camera_from_turned = np.eye(4)
+    camera_from_turned[:3, :3] = cv2.Rodrigues(np.array([down, -right, 0.0]))[0]
+    return base_from_camera @ camera_from_turned
 
 
 def jumps(points: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -71,7 +133,7 @@ def alignment(
     base_from_camera: Float,
     points: NDArray[np.floating],
     viewpoint: Float,
-) -> float | None:
+) -> Agreement | None:
     """How much better jumps lie on edges than they would elsewhere.
 
     Args:
@@ -82,9 +144,7 @@ def alignment(
         viewpoint: (3,) where the lidar is, in base_link [m].
 
     Returns:
-        standard deviations by which the score as mounted exceeds the mean over all shifts within
-        `REACH`; about 0 for a mounting that is nowhere near. None where too little jumps, or the
-        image has no edges.
+        None where too little jumps, or the image has no edges.
     """
     near = points[jumps(points - viewpoint.astype(points.dtype))]
     pixels, depth = project(apply(inverse(base_from_camera), near), intrinsics)
@@ -103,7 +163,17 @@ def alignment(
     marks = np.zeros((height - 2 * down, width - 2 * side), np.float32)
     marks[place[:, 1] - down, place[:, 0] - side] = 1.0
     scores = cv2.matchTemplate(strength, marks, cv2.TM_CCORR)
-    spread = float(scores.std())
-    if spread < 1e-3:
+    if float(scores.std()) < 1e-3:
         return None
-    return float((scores[down, side] - scores.mean()) / spread)
+    energy = cv2.matchTemplate(strength * strength, marks, cv2.TM_CCORR)
+    return Agreement(
+        float(_standardised(scores)[down, side]),
+        _standardised(scores / np.sqrt(np.maximum(energy, 1e-6))),
+        (SHRINK / float(intrinsics[1, 1]), SHRINK / float(intrinsics[0, 0])),
+    )
+
+
+def _standardised(scores: NDArray[Any]) -> NDArray[np.float32]:
+    """Standard deviations above the mean."""
+    result: NDArray[np.float32] = (scores - scores.mean()) / max(float(scores.std()), 1e-9)
+    return result

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from mm_fusion_ros.config import ReliabilityConfig, SourceConfig
 from mm_fusion_ros.outputs import Reason, Reliability
+from mm_fusion_ros.reliability.alignment import Agreement
 from mm_fusion_ros.reliability.monitors import (
     LIDAR_BLAME,
     REASON_BELOW,
@@ -81,9 +82,14 @@ class Gate:
         others = [f for r, f in seen.factors(now_ns).items() if r is not Reason.MISALIGNED]
         return min(others) >= REASON_BELOW
 
-    def note_alignment(self, camera: str, value: float, now_ns: int) -> None:
+    def note_alignment(self, camera: str, newest: Agreement, now_ns: int) -> None:
         """Takes note of how well a camera agrees with a lidar; see `alignment.alignment`."""
-        self._monitors[camera].note_alignment(value, now_ns)
+        self._monitors[camera].note_alignment(newest, now_ns)
+
+    def turn(self, camera: str, now_ns: int) -> tuple[float, float]:
+        """How a camera must be turned to agree with its lidar; see `Agreement.best`."""
+        likely, turn = self._monitors[camera].turned(now_ns)
+        return turn if likely > 0.0 else (0.0, 0.0)
 
     def trust(self, source: str, now_ns: int) -> float:
         """How far a source is believed by what is known of it, 0..1."""

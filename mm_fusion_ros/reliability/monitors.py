@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from mm_fusion_ros.config import ReliabilityConfig, SourceConfig
 from mm_fusion_ros.outputs import Reason
+from mm_fusion_ros.reliability.alignment import Agreement
 from mm_fusion_ros.samples import Modality
 
 Figures = Mapping[str, float]
@@ -56,6 +57,11 @@ WORST_TILT = 3.0
 LEAST_ALIGNMENT, GOOD_ALIGNMENT = 1.0, 3.0
 # Weight of the newest agreement.
 ALIGNMENT_STEP = 0.5
+# What the best of all small turns gives where nothing fits and where all does, in standard
+# deviations: of pairs that have nothing to do with each other, and of those that are well mounted.
+BEST_ALIGNMENT = 1.6, 2.6
+# A camera that fits once it is turned is believed so far: the lidar may be the wrong one.
+TURNED = 0.5
 ALIGNMENT_LASTS_NS = 5_000_000_000
 # Where a camera and a lidar disagree, either may be wrong, and both are doubted: the camera, whose
 # mounting and whose time are the more often wrong, as far as they disagree, the lidar half as far:
@@ -243,7 +249,7 @@ class SourceMonitor:
         self._equal = 1  # samples in a row with the same content, the newest among them
         self._usual: dict[str, float] = {}
         self._counted = 0  # samples that told what is usual
-        self._alignment: float | None = None
+        self._alignment: Agreement | None = None
         self._aligned_ns = 0
         self._tilt: float | None = None
         self._epistemic: float | None = None
@@ -303,16 +309,17 @@ class SourceMonitor:
         """Takes note of how unfamiliar an encoded sample is; see `Familiar`."""
         self._epistemic = value
 
-    def note_alignment(self, value: float, now_ns: int) -> None:
+    def note_alignment(self, newest: Agreement, now_ns: int) -> None:
         """Takes note of how well a camera's edges lie where the lidar's depth jumps.
 
         Args:
-            value: in standard deviations, see `alignment.alignment`.
+            newest: see `alignment.alignment`.
             now_ns: when [ns]; without any news it is forgotten after `ALIGNMENT_LASTS_NS`.
         """
         before = self._alignment
         self._aligned_ns = now_ns
-        self._alignment = value if before is None else before + ALIGNMENT_STEP * (value - before)
+        self._alignment = before.towards(newest, ALIGNMENT_STEP) if before else newest
+        value = newest.mounted
         usual = self._usual.setdefault("alignment", value)
         weight = REFERENCE_IMPROVES if value > usual else REFERENCE_FOLLOWS
         self._usual["alignment"] = usual + weight * (value - usual)
@@ -326,7 +333,19 @@ class SourceMonitor:
         if self._alignment is None or now_ns - self._aligned_ns >= ALIGNMENT_LASTS_NS:
             return None
         usual = min(max(self._usual["alignment"], LEAST_ALIGNMENT), GOOD_ALIGNMENT)
-        return rising(self._alignment, 0.0, self._limits.misaligned * usual)
+        return rising(self._alignment.mounted, 0.0, self._limits.misaligned * usual)
+
+    def turned(self, now_ns: int) -> tuple[float, tuple[float, float]]:
+        """How far this camera would agree with its lidar if it were turned, and how.
+
+        Returns:
+            0..1; angles as `Agreement.best` gives them, (0, 0) where it agrees as it is mounted.
+        """
+        agrees = self.agrees(now_ns)
+        if self._alignment is None or agrees is None or agrees >= 1.0:
+            return 0.0, (0.0, 0.0)
+        best, turn = self._alignment.best()
+        return rising(best, *BEST_ALIGNMENT), turn
 
     def reject(self) -> None:
         """Takes note of a message that was refused."""
@@ -353,7 +372,8 @@ class SourceMonitor:
             )
         agrees = self.agrees(now_ns)
         if agrees is not None:
-            result[Reason.MISALIGNED] = agrees
+            # One that need only be turned is turned, and then worth something.
+            result[Reason.MISALIGNED] = max(agrees, TURNED * self.turned(now_ns)[0])
         for name, rule in USUAL.get(self._modality, {}).items():
             if name in self.quality and name in self._usual:
                 factor = rule.factor(self.quality[name], self._usual[name])

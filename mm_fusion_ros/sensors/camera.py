@@ -45,6 +45,7 @@ class PreparedImage:
         valid: (x0, y0, x1, y1), where the camera's picture lies; x1, y1 are one past its end.
         base_from_camera: (4, 4) float64, camera optical frame to base_link.
         original: the same picture at its own resolution; None where there is none that is sharper.
+        as_mounted: (4, 4) what `base_from_camera` was by the transforms; None where it still is.
     """
 
     image: NDArray[np.uint8]
@@ -52,6 +53,7 @@ class PreparedImage:
     valid: tuple[int, int, int, int]
     base_from_camera: Float
     original: Original | None = None
+    as_mounted: Float | None = None
 
     def sharpest(self) -> tuple[NDArray[np.uint8], Float, tuple[int, int, int, int]]:
         """Image, intrinsics and valid region of the picture in its best resolution."""

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mm_fusion_ros.config import CameraConfig, LidarConfig, ReliabilityConfig, SourceConfig
-from mm_fusion_ros.faults.extrinsics import turned
-from mm_fusion_ros.geometry import from_euler
+from mm_fusion_ros.faults.extrinsics import turned as knocked
+from mm_fusion_ros.geometry import apply, from_euler, inverse, project
 from mm_fusion_ros.outputs import Reason
-from mm_fusion_ros.reliability.alignment import LEAST_JUMPS, alignment, jumps
+from mm_fusion_ros.perception.agreement import turned_image
+from mm_fusion_ros.reliability.alignment import (
+    LEAST_JUMPS,
+    REACH,
+    Agreement,
+    alignment,
+    jumps,
+    turned,
+)
 from mm_fusion_ros.reliability.gate import Gate
 from mm_fusion_ros.sensors.camera import CameraIntake
 from mm_fusion_ros.sensors.lidar import LidarIntake
@@ -38,8 +47,8 @@ def scenes() -> list:
     return [scene(seed, image_size=(384, 288)) for seed in range(100_000, 100_010)]
 
 
-def figures(scenes: list, degrees: float) -> list[float | None]:
-    """Of every camera, mounted off by so much."""
+def figures(scenes: list, degrees: float) -> list[tuple[Agreement | None, np.ndarray, np.ndarray]]:
+    """Of every camera, mounted off by so much; with where it is, and where it is said to be."""
     cameras, lidars = CameraIntake(CameraConfig()), LidarIntake(LidarConfig())
     rng = np.random.default_rng(0)
     result = []
@@ -47,16 +56,17 @@ def figures(scenes: list, degrees: float) -> list[float | None]:
         scan = lidars.accept(sample.lidar)[0]
         for frame in sample.cameras:
             image = cameras.accept(frame)[0]
-            wrong = image.base_from_camera @ turned(np.radians(degrees), rng)
-            result.append(
-                alignment(image.image, image.intrinsics, wrong, scan.points[:, :3], scan.viewpoint)
+            wrong = image.base_from_camera @ knocked(np.radians(degrees), rng)
+            said = alignment(
+                image.image, image.intrinsics, wrong, scan.points[:, :3], scan.viewpoint
             )
+            result.append((said, image.base_from_camera, wrong))
     return result
 
 
 def test_a_mounting_that_is_off_agrees_less(scenes: list) -> None:
-    known = [(a, b) for a, b in zip(figures(scenes, 0.0), figures(scenes, 5.0), strict=True)
-             if a is not None and b is not None]  # fmt: skip
+    both = zip(figures(scenes, 0.0), figures(scenes, 5.0), strict=True)
+    known = [(a.mounted, b.mounted) for (a, *_), (b, *_) in both if a and b]
     assert len(known) >= 8
     right, wrong = np.array(known).T
     assert np.median(right) > 2.0 > np.median(wrong)
@@ -94,6 +104,65 @@ def test_what_was_long_ago_is_forgotten() -> None:
     assert watched.verdict("front") == (1.0, Reason.OK)
 
 
+def axis_off(right: np.ndarray, said: np.ndarray) -> float:
+    """How far the optical axis of a camera is from where it is said to look [rad]."""
+    return float(np.arccos(np.clip(right[:3, 2] @ said[:3, 2], -1.0, 1.0)))
+
+
+def test_a_camera_that_was_knocked_is_turned_back(scenes: list) -> None:
+    before, after = [], []
+    for said, right, wrong in figures(scenes, 3.0):
+        if said is not None:
+            before.append(axis_off(right, wrong))
+            after.append(axis_off(right, turned(wrong, said.best()[1])))
+    assert len(before) >= 8
+    assert np.median(after) < 0.5 * np.median(before)
+    # Where they are as they are said to be, hardly any is touched.
+    moved = [said.best()[1] for said, *_ in figures(scenes, 0.0) if said is not None]
+    assert np.mean([np.hypot(*turn) > np.radians(1.0) for turn in moved]) < 0.1
+
+
+def test_what_has_nothing_to_do_with_each_other_fits_nowhere(scenes: list) -> None:
+    cameras, lidars = CameraIntake(CameraConfig()), LidarIntake(LidarConfig())
+    fits = {True: [], False: []}
+    for index, sample in enumerate(scenes):
+        for own in (True, False):
+            scan = lidars.accept(scenes[index if own else index - 1].lidar)[0]
+            image = cameras.accept(sample.cameras[0])[0]
+            said = alignment(
+                image.image, image.intrinsics, image.base_from_camera, scan.points[:, :3],
+                scan.viewpoint,
+            )  # fmt: skip
+            if said is not None:
+                fits[own].append(said.best()[0])
+    assert np.median(fits[True]) > np.median(fits[False]) + 0.5
+
+
+def test_turning_moves_what_is_ahead_down_and_right() -> None:
+    intrinsics = np.array([[200.0, 0.0, 192.0], [0.0, 200.0, 144.0], [0.0, 0.0, 1.0]])
+    ahead = np.array([[0.0, 0.0, 10.0]])
+    for turn in ((0.05, 0.0), (0.0, 0.05), (-0.03, 0.02)):
+        pixel = project(apply(inverse(turned(np.eye(4), turn)), ahead), intrinsics)[0][0]
+        assert pixel == pytest.approx([192.0 + 200.0 * turn[1], 144.0 + 200.0 * turn[0]], abs=0.1)
+
+
+def test_a_turned_image_remembers_how_it_was_mounted(scenes: list) -> None:
+    image = CameraIntake(CameraConfig()).accept(scenes[0].cameras[0])[0]
+    assert turned_image(image, (0.0, 0.0)) is image
+    again = turned_image(image, (0.02, -0.01))
+    assert again.as_mounted is image.base_from_camera
+    assert axis_off(image.base_from_camera, again.base_from_camera) == pytest.approx(
+        np.hypot(0.02, 0.01), rel=1e-3
+    )
+
+
+def shifted_by(mounted: float, best: float, shift: tuple[int, int]) -> Agreement:
+    """Agrees so well as it is mounted, and so well where jumps are shifted down and right."""
+    shifted = np.full((2 * REACH[0] + 1, 2 * REACH[1] + 1), -1.0, np.float32)
+    shifted[REACH[0] + shift[0], REACH[1] + shift[1]] = best
+    return Agreement(mounted, shifted, (0.01, 0.02))
+
+
 class Drive:
     """A camera and a lidar at 10 Hz under a gate."""
 
@@ -102,7 +171,10 @@ class Drive:
         self.gate = Gate(sources, ReliabilityConfig())
         self.now_ns = 0
 
-    def go_on(self, values: list[float], tilt: float = 0.0, brightness: float = 0.5) -> None:
+    def go_on(
+        self, values: list[float], tilt: float = 0.0, brightness: float = 0.5,
+        agreement: Callable[[float], Agreement] | None = None,
+    ) -> None:  # fmt: skip
         """Frames in which the two agree so well."""
         for value in values:
             self.now_ns += 100 * MS
@@ -110,7 +182,7 @@ class Drive:
             self.gate.observe("front", self.now_ns, {"brightness": brightness, **fresh}, True)
             self.gate.observe("top", self.now_ns, {"tilt": tilt, **fresh}, True)
             if self.gate.is_comparable("front", "top", self.now_ns):
-                self.gate.note_alignment("front", value, self.now_ns)
+                self.gate.note_alignment("front", (agreement or Agreement)(value), self.now_ns)
 
     def verdict(self, name: str) -> tuple[float, Reason]:
         used = {"front": 0, "top": 0}
@@ -129,6 +201,25 @@ def test_a_camera_that_was_knocked_is_misaligned_within_three_frames() -> None:
     trust, reason = watched.verdict("front")
     assert trust < 0.5 and reason is Reason.MISALIGNED
     watched.go_on([3.5] * 3)
+    assert watched.verdict("front") == (1.0, Reason.OK)
+
+
+def test_one_that_fits_once_it_is_turned_is_turned_and_half_believed() -> None:
+    watched = Drive()
+    watched.go_on([3.5] * 10)
+    assert watched.gate.turn("front", watched.now_ns) == (0.0, 0.0)
+    watched.go_on([-0.5] * 9, agreement=lambda mounted: shifted_by(mounted, 3.5, (-2, 3)))
+    assert watched.gate.turn("front", watched.now_ns) == pytest.approx((-0.02, 0.06))
+    trust, reason = watched.verdict("front")
+    assert trust == pytest.approx(0.5) and reason is Reason.MISALIGNED
+    assert watched.gate.believed(["front", "top"], watched.now_ns) == {"front", "top"}
+    # One that fits nowhere is left as it is, and out.
+    watched.go_on([-9.0] * 12)
+    assert watched.verdict("front")[0] == 0.0
+    assert watched.gate.turn("front", watched.now_ns) == (0.0, 0.0)
+    # One that agrees is not touched, however well it would fit elsewhere.
+    watched.go_on([3.5] * 9, agreement=lambda mounted: shifted_by(mounted, 5.0, (-2, 3)))
+    assert watched.gate.turn("front", watched.now_ns) == (0.0, 0.0)
     assert watched.verdict("front") == (1.0, Reason.OK)
 
 
@@ -183,7 +274,7 @@ def test_a_camera_is_not_blamed_for_a_lidar_that_turns_out_to_be_frozen() -> Non
         watched.gate.observe("front", watched.now_ns, fresh, True)
         watched.gate.observe("top", watched.now_ns, {"tilt": 0.0, "checksum": 1.0}, True)
         if watched.gate.is_comparable("front", "top", watched.now_ns):
-            watched.gate.note_alignment("front", 0.0, watched.now_ns)
+            watched.gate.note_alignment("front", Agreement(0.0), watched.now_ns)
     assert watched.verdict("top")[1] is Reason.FROZEN
     assert watched.verdict("front") == (1.0, Reason.OK)
 
