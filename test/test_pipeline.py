@@ -379,6 +379,7 @@ def test_a_camera_that_was_knocked_is_used_as_it_must_stand_now(
     assert np.arccos((np.trace(apart[:3, :3]) - 1.0) / 2.0) == pytest.approx(0.04, abs=1e-6)
     front = outputs[-1].reliability["camera"]
     assert front.reason is Reason.MISALIGNED and front.trust == pytest.approx(0.5)
+    assert front.quality["turned_right_rad"] == pytest.approx(0.04)
 
 
 def test_a_comparison_that_fails_is_counted_and_stops_nothing(

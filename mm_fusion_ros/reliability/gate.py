@@ -142,6 +142,9 @@ class Gate:
                 quality["silent_s"] = max(0.0, (now_ns - monitor.newest_ns) * 1e-9)
             if monitor.rate_hz is not None:
                 quality["rate_hz"] = monitor.rate_hz
+            down, right = self.turn(name, now_ns)
+            if (down, right) != (0.0, 0.0):
+                quality |= {"turned_down_rad": down, "turned_right_rad": right}
             variance = aleatoric_m2.get(name)
             if modality is Modality.GPS:
                 quality.update(gps[2])
