@@ -372,7 +372,7 @@ class Pipeline:
         lidars = [lidar for lidar in lidars if lidar.source in believed]
 
         # Fuse: objects in base_link at the tick, then with ids and velocities.
-        detections = self._detect(cameras, lidars, stamps, weight)
+        detections = self._detect(cameras, lidars, stamps, weight, now_ns)
         odom_from_base = self._motion.odom_from_base(tick_ns)
         with self._stopwatch.measure("track"):
             objects = self._tracker.update(detections.objects, odom_from_base, tick_ns)
@@ -442,13 +442,15 @@ class Pipeline:
         lidars: list[LidarFeature],
         stamps_ns: Mapping[str, int],
         trust: Mapping[str, float],
+        now_ns: int,
     ) -> Detections:
         if self._detector is None:
             return NOTHING
         try:
             with self._stopwatch.measure("fuse"):
                 placed = self._ahead.take(cameras, stamps_ns)
-                return self._detector.detect(cameras, lidars, placed, trust)
+                apart = self._gate.apart([camera.source for camera in cameras], now_ns)
+                return self._detector.detect(cameras, lidars, placed, trust, apart)
         except Exception as error:  # noqa: BLE001 - without objects now, the next tick may succeed
             self._failed(self.config.sync.anchor, "fusion_failed", error)
             return NOTHING

@@ -9,7 +9,7 @@ an interrupted run loses at most the scenes under way.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -129,7 +129,7 @@ class FaultedExaminer:
             weight = {name: gate.trust(name, now_ns) for name in gate.believed(seeing, now_ns)}
             turn = {name: gate.turn(name, now_ns) for name in struck.agreement}
             answers[condition.name] = self._answers(
-                condition, clean, struck, weight, turn, scene.frames
+                condition, clean, struck, weight, turn, gate.apart(turn, now_ns), scene.frames
             )
             trust |= self._trust(condition, gate, now_ns, scene)
         truths = truths_of(scene.labels, scene.frames)
@@ -143,6 +143,7 @@ class FaultedExaminer:
         struck: Watched,
         weight: Mapping[str, float],
         turn: Mapping[str, tuple[float, float]],
+        apart: Collection[str],
         frames: Sequence[CameraFrame],
     ) -> dict[str, Findings]:
         """What all sensors say together, and each kind alone that was struck.
@@ -152,6 +153,7 @@ class FaultedExaminer:
             clean, struck: what the sensors gave without it and give now.
             weight: trust in each source that has a say.
             turn: how each camera has to be turned to agree with the lidar.
+            apart: cameras that do not.
             frames: of the clean scene.
         """
         cameras = [seen.feature for seen in struck.cameras if seen is not None]
@@ -162,6 +164,7 @@ class FaultedExaminer:
                 [lidar for lidar in lidars if lidar.source in weight],
                 frames,
                 weight,
+                apart,
             )
         }
         if struck.cameras is not clean.cameras or condition == CLEAN:
@@ -221,9 +224,9 @@ class FaultedExaminer:
 
     def _detect(
         self, cameras: Sequence[Any], lidars: Sequence[Any], frames: Sequence[CameraFrame],
-        weight: Mapping[str, float] | None = None,
+        weight: Mapping[str, float] | None = None, apart: Collection[str] = (),
     ) -> Findings:  # fmt: skip
-        said = self._detector.detect(cameras, lidars, trust=weight)
+        said = self._detector.detect(cameras, lidars, trust=weight, apart=apart)
         return findings_of(said.objects, frames)
 
 

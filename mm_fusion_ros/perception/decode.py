@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,12 @@ class Calibration:
             for name, value in content.items()
         }
         return cls(**values)  # type: ignore[arg-type]
+
+    def without_grid(self) -> Calibration:
+        """For objects whose logits and variances on the grid are calibrated already."""
+        own = Calibration()
+        names = ("class_scale", "class_bias", "variance_scale", "variance_slopes")
+        return replace(self, **{name: getattr(own, name) for name in names})
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,6 +30,7 @@ from mm_fusion_ros.perception.features import (
     LidarFeature,
     PlacedCameras,
     any_covered,
+    predicted_variance,
 )
 from mm_fusion_ros.perception.grid import (
     FEATURE_CELLS,
@@ -91,6 +92,24 @@ class Detections:
 
 
 NOTHING = Detections((), {}, {})
+
+
+@dataclass(frozen=True, eq=False)
+class _Said:
+    """What some sensors say on the grid: objects, shares by cell, and what calibrates them.
+
+    Attributes:
+        found, share, calibration: of the objects.
+        placed, lidar: the sensors on the grid; None where there are none.
+        believed: (FEATURE_CELLS, FEATURE_CELLS), the highest trust in any that sees a cell.
+    """
+
+    found: Found
+    share: Array
+    calibration: Calibration
+    placed: PlacedCameras | None = None
+    lidar: LidarFeature | None = None
+    believed: Array = field(default_factory=lambda: np.zeros((), np.float32))
 
 
 class Detector:
@@ -171,6 +190,7 @@ class Detector:
         lidars: Sequence[LidarFeature],
         placed: PlacedCameras | None = None,
         trust: Mapping[str, float] | None = None,
+        apart: Collection[str] = (),
     ) -> Detections:
         """Fuses what is there; with neither cameras nor lidars there is nothing.
 
@@ -179,6 +199,8 @@ class Detector:
             lidars: any number; several are merged into one cloud first.
             placed: what `place` made of the same cameras; None makes it now.
             trust: how far each source is believed, 0..1; fully where nothing is said.
+            apart: cameras that see the world in another place than the lidars do. What they find
+                alone and what the others find is matched and combined, as late fusion does.
         """
         # A scan that met nothing says nothing.
         lidars = [lidar for lidar in lidars if len(lidar.scan.points)]
@@ -186,6 +208,51 @@ class Detector:
             return NOTHING
         sources = [camera.source for camera in cameras] + [lidar.source for lidar in lidars]
         trust = {name: max((trust or {}).get(name, 1.0), LEAST_TRUST) for name in sources}
+        odd = [each for each in cameras if lidars and (self._late or each.source in apart)]
+        rest = [each for each in cameras if each not in odd]
+        if odd:
+            # That both are doubted where they contradict each other is no reason to believe in
+            # nothing: how far each is doubted counts against the other.
+            trust = {name: value / max(trust.values()) for name, value in trust.items()}
+        said = [self._said(rest, lidars, None if odd else placed, trust)]
+        if odd:
+            said.append(self._said(odd, [], None if rest else placed, trust))
+            said.append(self._combined(said[1], said[0]))
+        found, share, calibration = said[-1].found, said[-1].share, said[-1].calibration
+        looks = self._look(found, cameras)
+        if calibration.depth_weight and looks:
+            found = moved_along_rays(found, looks, calibration.depth_weight, trust)
+            looks = self._look(found, cameras)
+        judgement = judge(found.class_logits, looks, calibration, trust)
+
+        rows = np.flatnonzero(judgement.probability >= self._config.score_threshold)
+        rows = rows[np.argsort(-judgement.probability[rows], kind="stable")]
+        lifts: dict[str, LiftGeometry] = {}
+        variance: dict[str, float] = {}
+        names = [lidar.source for lidar in lidars]
+        for part in said:
+            lifts |= part.placed.lifts if part.placed else {}
+            variance |= predicted_variance(found.cells[rows], part.placed, part.lidar, names)
+        support = self._support(found.cells, share, judgement, lifts, lidars)
+        return Detections(
+            _objects(found, judgement, calibration, support, rows),
+            self._shares(judgement.probability[rows], support, rows, share, cameras, lidars),
+            variance,
+            found,
+            looks,
+        )
+
+    def _said(
+        self, cameras: Sequence[CameraFeature], lidars: Sequence[LidarFeature],
+        placed: PlacedCameras | None, trust: Mapping[str, float],
+    ) -> _Said:  # fmt: skip
+        """What these say, fused on the grid; there is at least one.
+
+        Args:
+            cameras, lidars: any number.
+            placed: the cameras on the grid, or None to place them now.
+            trust: in each source.
+        """
         placed = (placed or self.place(cameras)) if cameras else None
         merged = self._merge(lidars) if lidars else None
         believed = np.zeros((2, FEATURE_CELLS, FEATURE_CELLS), np.float32)
@@ -193,42 +260,29 @@ class Detector:
             believed[0] = _over_cells(placed.lifts, trust)
         if lidars:
             believed[1] = sum(trust[n] * part for n, part in _by_points(lidars).items())
-        lifts = placed.lifts if placed else {}
-        subset = "both" if cameras and lidars else "camera" if cameras else "lidar"
-        calibration = self._calibration[subset]
-        least = self._config.score_threshold
-        if self._late and placed and merged:
-            found, share = late.found_by_both(
-                (self._fuse(cameras, placed, None, believed)[0], merged.answer[0]),
-                (self._calibration["camera"], self._calibration["lidar"]),
-                np.maximum(believed, LEAST_TRUST),
-                FIRST_LOOK * least,
-                self._config.max_objects,
-            )
-        else:
-            output, share = self._fuse(cameras, placed, merged, believed)
-            found = decode(output, calibration, FIRST_LOOK * least, self._config.max_objects)
-        looks = self._look(found, cameras)
-        if calibration.depth_weight and looks:
-            found = moved_along_rays(found, looks, calibration.depth_weight, trust)
-            looks = self._look(found, cameras)
-        judgement = judge(found.class_logits, looks, calibration, trust)
+        output, share = self._fuse(cameras, placed, merged, believed)
+        calibration = self._calibration[
+            "both" if cameras and lidars else "camera" if cameras else "lidar"
+        ]
+        least = FIRST_LOOK * self._config.score_threshold
+        found = decode(output, calibration, least, self._config.max_objects)
+        return _Said(found, share, calibration, placed, merged, believed.max(axis=0))
 
-        rows = np.flatnonzero(judgement.probability >= least)
-        rows = rows[np.argsort(-judgement.probability[rows], kind="stable")]
-        support = self._support(found.cells, share, judgement, lifts, lidars)
-        return Detections(
-            _objects(found, judgement, calibration, support, rows),
-            self._shares(judgement.probability[rows], support, rows, share, cameras, lidars),
-            _aleatoric(
-                found.cells[rows],
-                placed,
-                merged,
-                ([c.source for c in cameras], [each.source for each in lidars]),
-            ),
-            found,
-            looks,
+    def _combined(self, alone: _Said, rest: _Said) -> _Said:
+        """What cameras say that were not fused with the rest, and what that says, together."""
+        by_camera, by_rest = (np.maximum(each.believed, LEAST_TRUST) for each in (alone, rest))
+        found, share = late.found_by_both(
+            (alone.found, rest.found),
+            (alone.calibration, rest.calibration),
+            (by_camera, by_rest),
+            rest.share,
+            self._config.max_objects,
         )
+        # Logits and variances are calibrated by now; a late model is, on top of that.
+        calibration = self._calibration["both"]
+        if not self._late:
+            calibration = calibration.without_grid()
+        return _Said(found, share, calibration)
 
     def _points(
         self, cameras: Sequence[CameraFeature], lidar: LidarFeature | None
@@ -368,35 +422,6 @@ class Detector:
             result |= {name: by_lidar * part for name, part in _by_points(lidars).items()}
         total = sum(result.values())
         return {name: value / total if total else 0.0 for name, value in result.items()}
-
-
-def _aleatoric(
-    cells: NDArray[np.int64], placed: PlacedCameras | None, lidar: LidarFeature | None,
-    sources: tuple[Sequence[str], Sequence[str]],
-) -> dict[str, float]:  # fmt: skip
-    """What each modality alone predicts for its variance at the objects that it sees.
-
-    Args:
-        cells: (n, 2), of the objects.
-        placed, lidar: what they say.
-        sources: names of the cameras and of the lidars.
-    """
-    result: dict[str, float] = {}
-    if placed:
-        x, y = (cells // maps.FINER).T
-        first = np.array([placed.window.x0, placed.window.y0]) * maps.FINER
-        seen = cells[placed.covered[x, y]] - first
-        if len(seen):
-            result |= dict.fromkeys(sources[0], _variance(placed.answer, seen))
-    if lidar and len(cells):
-        result |= dict.fromkeys(sources[1], _variance(lidar.answer, cells))
-    return result
-
-
-def _variance(answer: Array, cells: NDArray[np.int64]) -> float:
-    """Mean in the ground plane over some fine cells of packed maps (1, ...) [m^2]."""
-    said = maps.columns(answer[0], cells)[:, maps.LOG_VARIANCE][:, :2]
-    return float(np.exp(np.clip(said, *maps.LOG_VARIANCE_RANGE)).mean())
 
 
 def _over_cells(lifts: Mapping[str, LiftGeometry], trust: Mapping[str, float]) -> Array:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mm_fusion_ros.perception import maps
 from mm_fusion_ros.perception.grid import LiftGeometry
 from mm_fusion_ros.perception.window import Window
 from mm_fusion_ros.samples import Float
@@ -98,3 +99,32 @@ class PlacedCameras:
 def any_covered(lifts: Mapping[str, LiftGeometry]) -> NDArray[np.bool_]:
     """(FEATURE_CELLS, FEATURE_CELLS), which cells any of the images sees."""
     return np.asarray(np.stack([lift.covered for lift in lifts.values()]).any(axis=0))
+
+
+def predicted_variance(
+    cells: NDArray[np.int64], placed: PlacedCameras | None, lidar: LidarFeature | None,
+    lidars: Sequence[str],
+) -> dict[str, float]:  # fmt: skip
+    """What each modality alone predicts for its variance at the objects that it sees.
+
+    Args:
+        cells: (n, 2), of the objects.
+        placed, lidar: what they say.
+        lidars: names of those.
+    """
+    result: dict[str, float] = {}
+    if placed:
+        x, y = (cells // maps.FINER).T
+        first = np.array([placed.window.x0, placed.window.y0]) * maps.FINER
+        seen = cells[placed.covered[x, y]] - first
+        if len(seen):
+            result |= dict.fromkeys(placed.lifts, _variance(placed.answer, seen))
+    if lidar and len(cells):
+        result |= dict.fromkeys(lidars, _variance(lidar.answer, cells))
+    return result
+
+
+def _variance(answer: Array, cells: NDArray[np.int64]) -> float:
+    """Mean in the ground plane over some fine cells of packed maps (1, ...) [m^2]."""
+    said = maps.columns(answer[0], cells)[:, maps.LOG_VARIANCE][:, :2]
+    return float(np.exp(np.clip(said, *maps.LOG_VARIANCE_RANGE)).mean())

@@ -2,7 +2,9 @@
 
 What everybody builds first, and what the fusion on the grid is measured against: objects of camera
 and lidar are matched by how far apart they are for their covariances, and matched ones combined by
-inverse variance. Neither learns anything from the other's features.
+inverse variance. Neither learns anything from the other's features. So it is also what is left
+where the two see the world in different places: features of one cell are then of two things, but
+what each of them says may still be right.
 """
 
 from __future__ import annotations
@@ -20,7 +22,6 @@ from mm_fusion_ros.perception.decode import (
     apart,
     calibrated_log_variance,
     covariances,
-    decode,
 )
 from mm_fusion_ros.samples import Float
 
@@ -32,37 +33,34 @@ PRIOR_LOGIT = -2.2
 
 
 def found_by_both(
-    said: tuple[NDArray[np.float32], NDArray[np.float32]],
+    found: tuple[Found, Found],
     calibrations: tuple[Calibration, Calibration],
-    trust: NDArray[np.float32],
-    least: float,
+    trust: tuple[NDArray[np.floating], NDArray[np.floating]],
+    share: NDArray[np.float32],
     limit: int,
 ) -> tuple[Found, NDArray[np.float32]]:
-    """Objects of camera and lidar together.
+    """Objects of cameras, and of lidars with or without other cameras, together.
 
     Args:
-        said: output maps of each alone, (maps.PACKED, FEATURE_CELLS, FEATURE_CELLS).
-        calibrations: of each alone.
-        trust: (2, FEATURE_CELLS, FEATURE_CELLS) in each, above 0.
-        least: class probability, calibrated.
+        found: what each of the two found.
+        calibrations: of each.
+        trust: (FEATURE_CELLS, FEATURE_CELLS) in each, above 0 where it found anything.
+        share: (2, FEATURE_CELLS, FEATURE_CELLS) of cameras and of lidars in what the second found.
         limit: at most so many.
 
     Returns:
-        as `combine`; shares (2, FEATURE_CELLS, FEATURE_CELLS), 0 where no object is.
+        as `combine`; the same shares in what both found, 0 where no object is.
     """
-    camera, lidar = (
-        decode(each, calibration, least, limit)
-        for each, calibration in zip(said, calibrations, strict=True)
+    of_first, of_second = (
+        each[tuple((objects.cells // maps.FINER).T)].astype(np.float64)
+        for objects, each in zip(found, trust, strict=True)
     )
-    of_camera, of_lidar = (
-        each[tuple((found.cells // maps.FINER).T)].astype(np.float64)
-        for found, each in zip((camera, lidar), trust, strict=True)
-    )
-    objects, part = combine(camera, lidar, calibrations, (of_camera, of_lidar), limit)
-    share = np.zeros_like(trust)
+    objects, part = combine(*found, calibrations, (of_first, of_second), limit)
     x, y = (objects.cells // maps.FINER).T
-    share[:, x, y] = part, 1.0 - part
-    return objects, share
+    result = np.zeros_like(share)
+    result[:, x, y] = (1.0 - part) * share[:, x, y]
+    result[0, x, y] += part
+    return objects, result
 
 
 def combine(

@@ -23,6 +23,8 @@ GpsJudgement = tuple[float, Reason, Mapping[str, float]]
 SEEING = (Modality.CAMERA, Modality.LIDAR)
 # Figures that serve the monitors and tell a reader nothing.
 HIDDEN = frozenset({"checksum"})
+# Agreement below which a camera and its lidar are not fused with each other.
+APART_BELOW = 0.5
 # Variance of a source that predicts none, where shares must be made up from variances [m^2].
 UNKNOWN_VARIANCE_M2 = 1.0
 
@@ -90,6 +92,14 @@ class Gate:
         """How a camera must be turned to agree with its lidar; see `Agreement.best`."""
         likely, turn = self._monitors[camera].turned(now_ns)
         return turn if likely > 0.0 else (0.0, 0.0)
+
+    def apart(self, cameras: Collection[str], now_ns: int) -> set[str]:
+        """Which of these see the world in another place than the lidar they are compared with.
+
+        Nothing of theirs can be fused with a lidar's place by place, whichever of them is right.
+        """
+        agree = {name: self._monitors[name].agrees(now_ns) for name in cameras}
+        return {name for name, value in agree.items() if value is not None and value < APART_BELOW}
 
     def trust(self, source: str, now_ns: int) -> float:
         """How far a source is believed by what is known of it, 0..1."""

@@ -60,8 +60,9 @@ ALIGNMENT_STEP = 0.5
 # What the best of all small turns gives where nothing fits and where all does, in standard
 # deviations: of pairs that have nothing to do with each other, and of those that are well mounted.
 BEST_ALIGNMENT = 1.6, 2.6
-# A camera that fits once it is turned is believed so far: the lidar may be the wrong one.
-TURNED = 0.5
+# A camera that fits once it is turned is believed so far: the lidar may be the wrong one. For that
+# reason one that fits nowhere is not left out either.
+TURNED, LEAST_MISALIGNED = 0.5, 0.25
 ALIGNMENT_LASTS_NS = 5_000_000_000
 # Where a camera and a lidar disagree, either may be wrong, and both are doubted: the camera, whose
 # mounting and whose time are the more often wrong, as far as they disagree, the lidar half as far:
@@ -372,8 +373,9 @@ class SourceMonitor:
             )
         agrees = self.agrees(now_ns)
         if agrees is not None:
-            # One that need only be turned is turned, and then worth something.
-            result[Reason.MISALIGNED] = max(agrees, TURNED * self.turned(now_ns)[0])
+            # One that need only be turned is turned, and then worth more.
+            turned = TURNED * self.turned(now_ns)[0]
+            result[Reason.MISALIGNED] = max(agrees, turned, LEAST_MISALIGNED)
         for name, rule in USUAL.get(self._modality, {}).items():
             if name in self.quality and name in self._usual:
                 factor = rule.factor(self.quality[name], self._usual[name])

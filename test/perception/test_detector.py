@@ -67,6 +67,45 @@ def test_every_subset_gives_objects_whose_shares_sum_to_one(
         assert np.linalg.eigvalsh(item.position_covariance).min() > 0.0
 
 
+@pytest.mark.parametrize("apart", [{"camera_0"}, {"camera_0", "camera_1"}])
+def test_one_that_sees_the_world_elsewhere_is_not_fused_cell_by_cell(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch, apart: set[str]
+) -> None:
+    eyes, scan = [camera(detector, f"camera_{i}") for i in range(2)], lidar(detector)
+    fused_with = []
+    fuse = Detector._fuse
+
+    def watched(
+        self: Detector, cameras: list, placed: object, held: object, *more: object
+    ) -> object:
+        fused_with.append(({each.source for each in cameras}, held is not None))
+        return fuse(self, cameras, placed, held, *more)
+
+    monkeypatch.setattr(Detector, "_fuse", watched)
+    found = detector.detect(eyes, [scan], trust={"camera_0": 0.2, "lidar": 0.5}, apart=apart)
+    assert sorted(fused_with, key=str) == sorted(
+        [({"camera_0", "camera_1"} - apart, True), (apart, False)], key=str
+    )
+    assert found.objects and sum(found.share.values()) == pytest.approx(1.0)
+    assert set(found.aleatoric_m2) == {"camera_0", "camera_1", "lidar"}
+    for item in found.objects:
+        assert sum(item.support.values()) == pytest.approx(1.0, abs=1e-5)
+    # Without a lidar there is nothing to be apart from.
+    fused_with.clear()
+    detector.detect(eyes, [], apart=apart)
+    assert fused_with == [({"camera_0", "camera_1"}, False)]
+
+
+def test_how_far_two_that_contradict_are_doubted_both_changes_nothing(detector: Detector) -> None:
+    eye, scan = camera(detector), lidar(detector)
+    answers = [
+        detector.detect([eye], [scan], trust={"camera": 0.4 * x, "lidar": x}, apart={"camera"})
+        for x in (1.0, 0.5)
+    ]
+    first, second = ([item.centre.tolist() for item in each.objects] for each in answers)
+    assert first[:5] == second[:5]
+
+
 def test_without_a_camera_no_object_stands_on_one(detector: Detector) -> None:
     found = detector.detect([], [lidar(detector)])
     assert found.share == {"lidar": pytest.approx(1.0)}

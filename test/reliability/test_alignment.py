@@ -212,10 +212,9 @@ def test_one_that_fits_once_it_is_turned_is_turned_and_half_believed() -> None:
     assert watched.gate.turn("front", watched.now_ns) == pytest.approx((-0.02, 0.06))
     trust, reason = watched.verdict("front")
     assert trust == pytest.approx(0.5) and reason is Reason.MISALIGNED
-    assert watched.gate.believed(["front", "top"], watched.now_ns) == {"front", "top"}
-    # One that fits nowhere is left as it is, and out.
+    # One that fits nowhere is left as it is.
     watched.go_on([-9.0] * 12)
-    assert watched.verdict("front")[0] == 0.0
+    assert watched.verdict("front")[0] == pytest.approx(0.25)
     assert watched.gate.turn("front", watched.now_ns) == (0.0, 0.0)
     # One that agrees is not touched, however well it would fit elsewhere.
     watched.go_on([3.5] * 9, agreement=lambda mounted: shifted_by(mounted, 5.0, (-2, 3)))
@@ -232,13 +231,16 @@ def test_where_two_disagree_both_are_doubted_and_the_camera_more() -> None:
     front, top = watched.verdict("front")[0], watched.verdict("top")[0]
     assert front == pytest.approx(agrees) and top == pytest.approx(0.5 + 0.5 * agrees)
     assert watched.gate.trust("top", watched.now_ns) == top
-    # Where nothing agrees the camera is left out, and the lidar stands alone.
+    assert watched.gate.apart(["front", "top"], watched.now_ns) == {"front"}
+    # Where nothing agrees neither is left out: nobody knows which of them is right.
     watched.go_on([-9.0] * 9)
-    assert watched.verdict("front")[0] == 0.0 and watched.verdict("top")[0] == pytest.approx(0.5)
-    assert watched.gate.believed(["front", "top"], watched.now_ns) == {"top"}
+    assert watched.verdict("front")[0] == pytest.approx(0.25)
+    assert watched.verdict("top")[0] == pytest.approx(0.5)
+    assert watched.gate.believed(["front", "top"], watched.now_ns) == {"front", "top"}
     # They are compared on, and forgiven at once.
     watched.go_on([3.5] * 3)
     assert watched.verdict("top") == (1.0, Reason.OK)
+    assert watched.gate.apart(["front", "top"], watched.now_ns) == set()
     # What nobody has said for long is forgotten: 5 s.
     watched.go_on([0.2] * 3)
     watched.go_on([0.2] * 51, brightness=0.01)
