@@ -273,9 +273,9 @@ def test_images_are_lifted_before_their_tick_also_while_the_robot_drives(
         def __getattr__(self, name: str) -> object:
             return getattr(detector, name)
 
-        def detect(self, cameras: object, lidars: object, placed: object, trust: object) -> object:
+        def detect(self, cameras: object, lidars: object, placed: object, *more: object) -> object:
             handed.append(placed is not None)
-            return detector.detect(cameras, lidars, placed, trust)  # type: ignore[arg-type]
+            return detector.detect(cameras, lidars, placed, *more)  # type: ignore[arg-type]
 
     drive(Pipeline(FusionConfig(), detector=Watched()), stream(1.5))  # type: ignore[arg-type]
     # The rhythm of the camera and of the lidar is learned in the first ticks.
