@@ -106,8 +106,11 @@ def fit(
     Probabilities by likelihood: first of the grid alone, then how much the images' word counts
     beside it, then of both together. Variances so that the central 90 % interval of each axis
     holds 90 %, and then both axes of the ground plane alike, so that their 90 % ellipse does.
+    Of sensors that find nothing without the others, nothing is known: theirs stays as it is.
     """
     radius_m = protocol.calibration.radius_m
+    if not any(len(case.found) for case in cases):
+        return Calibration(depth_weight=depth_weight)
 
     # The grid alone.
     tops, rights = [], []
@@ -147,6 +150,8 @@ def fit(
     )
 
     errors, sigmas, evidence = position_errors(cases, result, by_bearing, protocol)
+    if not len(errors):
+        return result
     slopes = fit_slopes(np.hypot(errors[:, 0], errors[:, 1]), evidence)
     sigmas = sigmas * np.exp(0.5 * (evidence @ slopes))[:, None]
     ratio = np.abs(errors) / sigmas
@@ -173,6 +178,8 @@ def fit_looks(cases: Sequence[Case], calibration: Calibration, radius_m: float) 
         by_colour.append(of_colours[known])
         kinds.append(case.scene.class_index[owner[known]])
         colours.append(case.scene.colour_index[owner[known]])
+    if not any(map(len, kinds)):
+        return calibration
     grid, images, truth = (np.concatenate(parts) for parts in (which, by_class, kinds))
     weight = minimize_scalar(
         lambda w: log_loss(grid + w * images, truth), bounds=(0.0, 2.0), method="bounded"
@@ -195,7 +202,7 @@ def figures(
         objects: asked for.
         recall, precision: within the protocol's radius and of the right class.
         colour_right: part of the matched whose most probable colour is right.
-        position_error_m: median of the matched, in the ground plane.
+        position_error_m: median of the matched, in the ground plane; absent without any.
     """
     sure = hits = asked = named = 0
     for case in cases:
@@ -212,13 +219,16 @@ def figures(
         named += int((judged.colour[rows][hit] == case.scene.colour_index[owner[hit]]).sum())
     errors, _, _ = position_errors(cases, calibration, by_bearing, protocol)
     away = np.linalg.norm(errors[:, :2], axis=1)
-    return {
+    away = away[away < protocol.calibration.radius_m]
+    result = {
         "objects": asked,
         "recall": round(hits / max(asked, 1), 4),
         "precision": round(hits / max(sure, 1), 4),
         "colour_right": round(named / max(hits, 1), 4),
-        "position_error_m": round(float(np.median(away[away < protocol.calibration.radius_m])), 4),
     }
+    if len(away):
+        result["position_error_m"] = round(float(np.median(away)), 4)
+    return result
 
 
 def usual(distances: Sequence[float]) -> dict[str, float]:

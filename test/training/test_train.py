@@ -221,6 +221,22 @@ def test_calibration_finds_the_scale_that_was_put_in() -> None:
     assert found.variance_scale == pytest.approx((4.0, 4.0, 4.0), rel=0.15)
 
 
+def test_sensors_that_find_nothing_alone_are_left_uncalibrated() -> None:
+    """A strategy that reads points only is silent without a lidar."""
+    nothing = case([detection(10.0)], 10.0)
+    none = np.zeros(0, np.int64)
+    looks = {name: type(each).blind(0) for name, each in nothing.looks.items()}
+    silent = replace(nothing, found=nothing.found.take(none), looks=looks)
+    found = calibrate.fit([silent] * 3, True, PROTOCOL, 0.5)
+    assert found == Calibration(depth_weight=0.5)
+    told = calibrate.figures([silent] * 3, found, True, PROTOCOL)
+    assert told == {"objects": 3, "recall": 0.0, "precision": 0.0, "colour_right": 0.0}
+    # One that finds things where nothing is has probabilities, and no errors of position.
+    astray = case([detection(30.0)], 10.0)
+    assert calibrate.fit([astray] * 3, False, PROTOCOL).variance_scale == (1.0, 1.0, 1.0)
+    assert "position_error_m" not in calibrate.figures([astray] * 3, found, False, PROTOCOL)
+
+
 def test_images_are_heard_on_distances_as_far_as_they_are_right() -> None:
     """The grid is off by a fifth along the ray; images tell by how much, or talk at random."""
     rng = np.random.default_rng(0)
