@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from mm_fusion_ros.outputs import CLASSES
+from mm_fusion_ros.perception import maps
 from mm_fusion_ros.perception.decode import Calibration, Found
-from mm_fusion_ros.perception.late import PRIOR_LOGIT, combine, matched
+from mm_fusion_ros.perception.grid import FEATURE_CELLS
+from mm_fusion_ros.perception.late import PRIOR_LOGIT, combine, found_by_both, matched
 
 ONES = Calibration(), Calibration()
 
@@ -102,6 +104,25 @@ def test_a_sensor_without_trust_says_next_to_nothing() -> None:
     objects, share = fused(camera, lidar, trust=(0.01, 1.0))
     assert objects.centre[0, 0] == pytest.approx(10.0, abs=0.02)
     assert objects.class_logits[0].argmax() == 0 and share[0] < 0.02
+
+
+def test_shares_of_what_was_fused_before_are_kept() -> None:
+    """A camera that was left out of a fusion of lidar and another camera is combined with it."""
+    alone, fused_before = found((10, 0), (20, 5)), found((10, 0), (-10, 0))
+    cells = maps.FINER * FEATURE_CELLS
+    assert (fused_before.cells < cells).all()
+    trust = np.ones((FEATURE_CELLS, FEATURE_CELLS))
+    before = np.stack([np.full_like(trust, 0.25), np.full_like(trust, 0.75)]).astype(np.float32)
+    objects, share = found_by_both((alone, fused_before), ONES, (trust, trust), before, 50)
+    by_place = {
+        tuple(np.round(centre[:2])): share[:, x, y]
+        for centre, (x, y) in zip(objects.centre, objects.cells // maps.FINER, strict=True)
+    }
+    assert by_place[(20.0, 5.0)] == pytest.approx([1.0, 0.0])
+    assert by_place[(-10.0, 0.0)] == pytest.approx([0.25, 0.75])
+    # Half from the camera alone, and of the rest a quarter.
+    assert by_place[(10.0, 0.0)] == pytest.approx([0.625, 0.375])
+    assert share.sum() == pytest.approx(3.0)
 
 
 def test_a_model_without_a_fusion_graph_fuses_late(untrained_model: Path, tmp_path: Path) -> None:
