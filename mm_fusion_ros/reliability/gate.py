@@ -90,8 +90,7 @@ class Gate:
 
     def turn(self, camera: str, now_ns: int) -> tuple[float, float]:
         """How a camera must be turned to agree with its lidar; see `Agreement.best`."""
-        likely, turn = self._monitors[camera].turned(now_ns)
-        return turn if likely > 0.0 else (0.0, 0.0)
+        return self._monitors[camera].turn(now_ns)
 
     def apart(self, cameras: Collection[str], now_ns: int) -> set[str]:
         """Which of these see the world in another place than the lidar they are compared with.

@@ -252,6 +252,8 @@ class SourceMonitor:
         self._counted = 0  # samples that told what is usual
         self._alignment: Agreement | None = None
         self._aligned_ns = 0
+        self._turn = (0.0, 0.0)
+        self._fits = 0.0  # how well it agrees as turned, 0..1
         self._tilt: float | None = None
         self._epistemic: float | None = None
         self._health = 1.0  # exponential mean of accepted (1) and rejected (0)
@@ -324,29 +326,36 @@ class SourceMonitor:
         usual = self._usual.setdefault("alignment", value)
         weight = REFERENCE_IMPROVES if value > usual else REFERENCE_FOLLOWS
         self._usual["alignment"] = usual + weight * (value - usual)
+        # Turned when it no longer agrees as it is mounted, and until it would not gain by it.
+        best, turn = self._alignment.best()
+        is_needed = self._turn != (0.0, 0.0) or self._agreement() < 1.0
+        self._turn = turn if is_needed and best > BEST_ALIGNMENT[0] else (0.0, 0.0)
+        self._fits = rising(best, *BEST_ALIGNMENT) if is_needed else 0.0
 
     def forget_alignment(self) -> None:
         """Takes back how well this camera agreed: with what, is in doubt itself."""
         self._alignment = None
+        self._turn = (0.0, 0.0)
+        self._fits = 0.0
 
     def agrees(self, now_ns: int) -> float | None:
         """How far this camera agrees with its lidar, 0..1; None without news of it."""
         if self._alignment is None or now_ns - self._aligned_ns >= ALIGNMENT_LASTS_NS:
             return None
+        return self._agreement()
+
+    def turn(self, now_ns: int) -> tuple[float, float]:
+        """How this camera must be turned to agree with its lidar, as `Agreement.best` gives it.
+
+        (0, 0) where it agrees as it is mounted, or fits nowhere.
+        """
+        return (0.0, 0.0) if self.agrees(now_ns) is None else self._turn
+
+    def _agreement(self) -> float:
+        """As mounted, 0..1."""
+        assert self._alignment is not None
         usual = min(max(self._usual["alignment"], LEAST_ALIGNMENT), GOOD_ALIGNMENT)
         return rising(self._alignment.mounted, 0.0, self._limits.misaligned * usual)
-
-    def turned(self, now_ns: int) -> tuple[float, tuple[float, float]]:
-        """How far this camera would agree with its lidar if it were turned, and how.
-
-        Returns:
-            0..1; angles as `Agreement.best` gives them, (0, 0) where it agrees as it is mounted.
-        """
-        agrees = self.agrees(now_ns)
-        if self._alignment is None or agrees is None or agrees >= 1.0:
-            return 0.0, (0.0, 0.0)
-        best, turn = self._alignment.best()
-        return rising(best, *BEST_ALIGNMENT), turn
 
     def reject(self) -> None:
         """Takes note of a message that was refused."""
@@ -374,8 +383,7 @@ class SourceMonitor:
         agrees = self.agrees(now_ns)
         if agrees is not None:
             # One that need only be turned is turned, and then worth more.
-            turned = TURNED * self.turned(now_ns)[0]
-            result[Reason.MISALIGNED] = max(agrees, turned, LEAST_MISALIGNED)
+            result[Reason.MISALIGNED] = max(agrees, TURNED * self._fits, LEAST_MISALIGNED)
         for name, rule in USUAL.get(self._modality, {}).items():
             if name in self.quality and name in self._usual:
                 factor = rule.factor(self.quality[name], self._usual[name])

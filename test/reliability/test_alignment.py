@@ -212,11 +212,16 @@ def test_one_that_fits_once_it_is_turned_is_turned_and_half_believed() -> None:
     assert watched.gate.turn("front", watched.now_ns) == pytest.approx((-0.02, 0.06))
     trust, reason = watched.verdict("front")
     assert trust == pytest.approx(0.5) and reason is Reason.MISALIGNED
+    # Turned it stays, so that it does not flicker, while it would gain by it.
+    watched.go_on([3.5] * 9, agreement=lambda mounted: shifted_by(mounted, 3.5, (-2, 3)))
+    assert watched.gate.turn("front", watched.now_ns) == pytest.approx((-0.02, 0.06))
+    assert watched.verdict("front") == (1.0, Reason.OK)
     # One that fits nowhere is left as it is.
     watched.go_on([-9.0] * 12)
     assert watched.verdict("front")[0] == pytest.approx(0.25)
     assert watched.gate.turn("front", watched.now_ns) == (0.0, 0.0)
     # One that agrees is not touched, however well it would fit elsewhere.
+    watched = Drive()
     watched.go_on([3.5] * 9, agreement=lambda mounted: shifted_by(mounted, 5.0, (-2, 3)))
     assert watched.gate.turn("front", watched.now_ns) == (0.0, 0.0)
     assert watched.verdict("front") == (1.0, Reason.OK)
