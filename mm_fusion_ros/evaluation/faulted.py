@@ -31,7 +31,7 @@ from mm_fusion_ros.faults.timing import Frozen
 from mm_fusion_ros.inference.model_folder import ModelFolder
 from mm_fusion_ros.perception.agreement import agreement, turned_image
 from mm_fusion_ros.perception.features import CameraFeature, LidarFeature
-from mm_fusion_ros.reliability.alignment import Agreement
+from mm_fusion_ros.reliability.alignment import AS_MOUNTED, Agreement
 from mm_fusion_ros.reliability.gate import Gate
 from mm_fusion_ros.samples import CameraFrame, LidarScan, Modality
 from mm_fusion_ros.sensors.camera import CameraIntake
@@ -175,7 +175,7 @@ class FaultedExaminer:
 
     def _turned(self, camera: Any, turn: Mapping[str, tuple[float, float]]) -> Any:
         """The camera's feature as the pipeline would have encoded it, once that was known."""
-        image = turned_image(camera.image, turn.get(camera.source, (0.0, 0.0)))
+        image = turned_image(camera.image, turn.get(camera.source, AS_MOUNTED))
         if image is camera.image:
             return camera
         return self._detector.encode_camera(image, camera.source)

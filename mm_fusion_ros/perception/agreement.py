@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from mm_fusion_ros.geometry import inverse
 from mm_fusion_ros.perception.features import CameraFeature, LidarFeature
-from mm_fusion_ros.reliability.alignment import Agreement, alignment, turned
+from mm_fusion_ros.reliability.alignment import AS_MOUNTED, Agreement, alignment, turned
 from mm_fusion_ros.scheduling import Pending, Scheduler
 from mm_fusion_ros.sensors.camera import PreparedImage
 
@@ -35,9 +35,9 @@ def agreement(camera: CameraFeature, lidar: LidarFeature) -> Agreement | None:
 def turned_image(image: PreparedImage, turn: tuple[float, float]) -> PreparedImage:
     """An image as if its camera were turned so that it agrees with the lidar; see `Agreement.best`.
 
-    Of a turn of (0, 0) nothing is made.
+    Where it is `AS_MOUNTED` nothing is made of it.
     """
-    if turn == (0.0, 0.0):
+    if turn == AS_MOUNTED:
         return image
     mounted = image.base_from_camera
     return replace(image, base_from_camera=turned(mounted, turn), as_mounted=mounted)

@@ -213,7 +213,8 @@ class Detector:
         if odd:
             # That both are doubted where they contradict each other is no reason to believe in
             # nothing: how far each is doubted counts against the other.
-            trust = {name: value / max(trust.values()) for name, value in trust.items()}
+            highest = max(trust.values())
+            trust = {name: value / highest for name, value in trust.items()}
         said = [self._said(rest, lidars, None if odd else placed, trust)]
         if odd:
             said.append(self._said(odd, [], None if rest else placed, trust))

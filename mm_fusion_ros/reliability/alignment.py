@@ -15,8 +15,9 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
-from mm_fusion_ros.geometry import apply, inverse, project
+from mm_fusion_ros.geometry import apply, inverse, project, transform
 from mm_fusion_ros.samples import Float
 
 SHRINK = 2
@@ -34,6 +35,8 @@ BLUR_PX = 0.6
 USUAL_SHIFT = 8.0
 """Standard deviation of the shifts that are expected [pixels of the shrunk image]: a large one is
 to have better reasons than a small one."""
+AS_MOUNTED = (0.0, 0.0)
+"""The turn of a camera that is left as it is."""
 LEAST_EXCESS = 0.5
 """As mounted is good enough where no shift is better by this; one image in ten is noisier."""
 
@@ -70,7 +73,8 @@ class Agreement:
 
         Returns:
             standard deviations, less what the shift is improbable for; angles by which the
-            jumps then move down and right in the image [rad], (0, 0) where that gains too little.
+            jumps then move down and right in the image [rad], `AS_MOUNTED` where that gains too
+            little.
         """
         down, side = (np.arange(-reach, reach + 1) for reach in REACH)
         expected = (down[:, None] ** 2 + side**2) / (2.0 * USUAL_SHIFT**2)
@@ -78,7 +82,7 @@ class Agreement:
         row, column = np.unravel_index(int(likely.argmax()), likely.shape)
         best, mounted = float(likely[row, column]), float(likely[REACH])
         if best - mounted < LEAST_EXCESS:
-            return mounted, (0.0, 0.0)
+            return mounted, AS_MOUNTED
         turn = float(down[row] * self.step_rad[0]), float(side[column] * self.step_rad[1])
         return best, turn
 
@@ -86,9 +90,8 @@ class Agreement:
 def turned(base_from_camera: Float, turn: tuple[float, float]) -> Float:
     """A mounting (4, 4) turned so that what it shows moves down and right by these angles [rad]."""
     down, right = turn
-    camera_from_turned = np.eye(4)
-    camera_from_turned[:3, :3] = cv2.Rodrigues(np.array([down, -right, 0.0]))[0]
-    return base_from_camera @ camera_from_turned
+    rotation = Rotation.from_rotvec([down, -right, 0.0]).as_matrix()
+    return base_from_camera @ transform(rotation, np.zeros(3))
 
 
 def jumps(points: NDArray[np.floating]) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from mm_fusion_ros.config import ReliabilityConfig, SourceConfig
 from mm_fusion_ros.outputs import Reason, Reliability
-from mm_fusion_ros.reliability.alignment import Agreement
+from mm_fusion_ros.reliability.alignment import AS_MOUNTED, Agreement
 from mm_fusion_ros.reliability.monitors import (
     LIDAR_BLAME,
     REASON_BELOW,
@@ -151,9 +151,8 @@ class Gate:
                 quality["silent_s"] = max(0.0, (now_ns - monitor.newest_ns) * 1e-9)
             if monitor.rate_hz is not None:
                 quality["rate_hz"] = monitor.rate_hz
-            down, right = self.turn(name, now_ns)
-            if (down, right) != (0.0, 0.0):
-                quality |= {"turned_down_rad": down, "turned_right_rad": right}
+            if (turn := self.turn(name, now_ns)) != AS_MOUNTED:
+                quality |= {"turned_down_rad": turn[0], "turned_right_rad": turn[1]}
             variance = aleatoric_m2.get(name)
             if modality is Modality.GPS:
                 quality.update(gps[2])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from mm_fusion_ros.config import ReliabilityConfig, SourceConfig
 from mm_fusion_ros.outputs import Reason
-from mm_fusion_ros.reliability.alignment import Agreement
+from mm_fusion_ros.reliability.alignment import AS_MOUNTED, Agreement
 from mm_fusion_ros.samples import Modality
 
 Figures = Mapping[str, float]
@@ -65,8 +65,7 @@ BEST_ALIGNMENT = 1.6, 2.6
 TURNED, LEAST_MISALIGNED = 0.5, 0.25
 ALIGNMENT_LASTS_NS = 5_000_000_000
 # Where a camera and a lidar disagree, either may be wrong, and both are doubted: the camera, whose
-# mounting and whose time are the more often wrong, as far as they disagree, the lidar half as far:
-# it stands where the camera is then left out.
+# mounting and whose time are the more often wrong, as far as they disagree, the lidar half as far.
 LIDAR_BLAME = 0.5
 # Where the objects are about a lidar that leans is known still, if not well: it is not left out.
 LEAST_LEANING = 0.15
@@ -252,7 +251,7 @@ class SourceMonitor:
         self._counted = 0  # samples that told what is usual
         self._alignment: Agreement | None = None
         self._aligned_ns = 0
-        self._turn = (0.0, 0.0)
+        self._turn = AS_MOUNTED
         self._fits = 0.0  # how well it agrees as turned, 0..1
         self._tilt: float | None = None
         self._epistemic: float | None = None
@@ -328,14 +327,14 @@ class SourceMonitor:
         self._usual["alignment"] = usual + weight * (value - usual)
         # Turned when it no longer agrees as it is mounted, and until it would not gain by it.
         best, turn = self._alignment.best()
-        is_needed = self._turn != (0.0, 0.0) or self._agreement() < 1.0
-        self._turn = turn if is_needed and best > BEST_ALIGNMENT[0] else (0.0, 0.0)
+        is_needed = self._turn != AS_MOUNTED or self._agreement() < 1.0
+        self._turn = turn if is_needed and best > BEST_ALIGNMENT[0] else AS_MOUNTED
         self._fits = rising(best, *BEST_ALIGNMENT) if is_needed else 0.0
 
     def forget_alignment(self) -> None:
         """Takes back how well this camera agreed: with what, is in doubt itself."""
         self._alignment = None
-        self._turn = (0.0, 0.0)
+        self._turn = AS_MOUNTED
         self._fits = 0.0
 
     def agrees(self, now_ns: int) -> float | None:
@@ -347,9 +346,9 @@ class SourceMonitor:
     def turn(self, now_ns: int) -> tuple[float, float]:
         """How this camera must be turned to agree with its lidar, as `Agreement.best` gives it.
 
-        (0, 0) where it agrees as it is mounted, or fits nowhere.
+        `AS_MOUNTED` where it agrees as it is, or fits nowhere.
         """
-        return (0.0, 0.0) if self.agrees(now_ns) is None else self._turn
+        return AS_MOUNTED if self.agrees(now_ns) is None else self._turn
 
     def _agreement(self) -> float:
         """As mounted, 0..1."""
