@@ -254,16 +254,20 @@ def evaluate_compare(args: argparse.Namespace, protocol: Protocol) -> int:
 
 
 def evaluate_red_cube(args: argparse.Namespace, protocol: Protocol) -> int:
-    """The conjunction test; half an hour on one core, a third of it when quick."""
+    """The conjunction test; a quarter of an hour on two cores, a third of it when quick."""
     from mm_fusion_ros.training import red_cube  # torch stays out of an exam of shipped weights
 
     seeds = (0,) if args.quick else (0, 1, 2)
-    results = red_cube.run(seeds=seeds)
-    print(red_cube.table(results))
     out = args.out or Path("runs") / "eval" / "red_cube"
-    out.mkdir(parents=True, exist_ok=True)
-    content = {"seeds": list(seeds), "machine": described(machine()), "accuracy": results}
-    content[verdicts.KEY] = verdicts.plain_verdicts(verdicts.of_red_cube(results, protocol))
+    results = red_cube.run(seeds=seeds, kept=out / red_cube.KEPT, processes=args.processes)
+    print(red_cube.table(results))
+    print(f"machine: {described(machine())}")
+    means = red_cube.means(results)
+    content = {
+        "seeds": list(seeds), "machine": described(machine()), "accuracy": means,
+        "of_each_seed": results,
+        verdicts.KEY: verdicts.plain_verdicts(verdicts.of_red_cube(means, protocol)),
+    }  # fmt: skip
     return written(out, content)
 
 

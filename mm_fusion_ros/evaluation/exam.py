@@ -47,8 +47,9 @@ FILES_OF_RECORDS = (
     "evaluation/records.py",
 )  # fmt: skip
 Examine = Callable[[int], SceneRecord]
+Asked = TypeVar("Asked")
 T = TypeVar("T")
-_examine: Callable[[int], Any] | None = None
+_examine: Callable[[Any], Any] | None = None
 
 
 @dataclass
@@ -178,24 +179,25 @@ def run_clean(
 
 
 def examined(
-    make_examiner: Callable[[], Callable[[int], T]], seeds: Sequence[int], processes: int
-) -> Iterator[T]:
-    """Records as they get done, in any order, with a progress bar."""
+    make_examiner: Callable[[], Callable[[Asked], T]], asked: Sequence[Asked], processes: int,
+    what: str = "scenes",
+) -> Iterator[T]:  # fmt: skip
+    """Records as they get done, in the order asked, with a progress bar that says of `what`."""
     if processes <= 1:
         examine = make_examiner()
-        yield from track(map(examine, seeds), description="scenes", total=len(seeds))
+        yield from track(map(examine, asked), description=what, total=len(asked))
         return
     # Spawned and not forked: a fork copies the ray caster's and the runtime's locks mid-use.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, _begin, (make_examiner,)) as pool:
         try:
-            work = pool.map(_run, seeds, chunksize=1)
-            yield from track(work, description="scenes", total=len(seeds))
+            work = pool.map(_run, asked, chunksize=1)
+            yield from track(work, description=what, total=len(asked))
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _begin(make_examiner: Callable[[], Callable[[int], Any]]) -> None:
+def _begin(make_examiner: Callable[[], Callable[[Any], Any]]) -> None:
     """Prepares a process for `_run`."""
     global _examine  # noqa: PLW0603 - one examiner for each process is the point
     cv2.setNumThreads(1)
@@ -203,10 +205,10 @@ def _begin(make_examiner: Callable[[], Callable[[int], Any]]) -> None:
     _examine = make_examiner()
 
 
-def _run(seed: int) -> Any:
+def _run(asked: Any) -> Any:
     """One scene, in a process that `_begin` prepared."""
     assert _examine is not None
-    return _examine(seed)
+    return _examine(asked)
 
 
 def fingerprint_of(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
 import torch
 
 from mm_fusion_ros.training.red_cube import (
@@ -10,8 +14,10 @@ from mm_fusion_ros.training.red_cube import (
     Budget,
     World,
     conjunctions,
+    means,
     named,
     part_a,
+    run,
     table,
 )
 
@@ -57,6 +63,23 @@ def test_a_sum_of_what_each_concludes_is_at_chance_where_interaction_is_not() ->
     assert part_a("concat", SMALL, 0) > 0.9
 
 
-def test_the_table_names_chance() -> None:
-    text = table({"gated": {"a": 1.0, "b": 0.97}})
-    assert "gated" in text and "0.970" in text and "chance" in text
+def test_what_is_done_is_kept_and_not_done_again(tmp_path: Path) -> None:
+    tiny = Budget(steps=2, batch=4, test=40)
+    first = run(["concat", "lidar alone"], (0, 1), tiny, kept=tmp_path, processes=1)
+    assert {
+        name: {part: len(each) for part, each in row.items()} for name, row in first.items()
+    } == {name: {"a": 2, "b": 2} for name in ("concat", "lidar alone")}
+    (tmp_path / "concat-b-1.json").write_text('{"accuracy": 0.125}')
+    again = run(["concat"], (0, 1), tiny, kept=tmp_path, processes=1)
+    assert again["concat"] == {"a": first["concat"]["a"], "b": [first["concat"]["b"][0], 0.125]}
+    with pytest.raises(ValueError, match="another"):
+        run(["concat"], (0,), replace(tiny, steps=3), kept=tmp_path, processes=1)
+
+
+def test_the_table_names_chance_and_the_least_of_the_seeds() -> None:
+    results = {"gated": {"a": [1.0, 0.98], "b": [0.96, 0.98]}}
+    text = table(results)
+    assert "chance" in text and text.splitlines()[1].split() == [
+        "gated", "0.990", "0.980", "0.970", "0.960",
+    ]  # fmt: skip
+    assert means(results)["gated"]["b"] == pytest.approx(0.97)
