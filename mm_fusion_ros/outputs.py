@@ -74,6 +74,10 @@ class FusedObject:
         velocity: (3,) float64, over ground, in base_link axes [m/s].
         position_covariance: (3, 3) float64, of `centre` [m^2].
         support: source name to its share of this object; shares sum to 1.
+        classes: each of `CLASSES` to the probability that the object is there and is of it; empty
+            where only `class_name` is known.
+        colours: each of `COLOURS` to its probability, given the object; empty where only `colour`
+            is known.
     """
 
     track_id: int
@@ -87,6 +91,27 @@ class FusedObject:
     velocity: Float
     position_covariance: Float
     support: Mapping[str, float] = field(default_factory=dict)
+    classes: Mapping[str, float] = field(default_factory=dict)
+    colours: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def probability(self) -> float:
+        """That it is there, whatever it is."""
+        return sum(self.classes.values()) if self.classes else self.class_probability
+
+    def probability_of_class(self, name: str) -> float:
+        """That the object is there and is of this class; 0 where nothing is known of it."""
+        known = self.classes or {self.class_name: self.class_probability}
+        return known.get(name, 0.0)
+
+    def probability_of_colour(self, name: str) -> float:
+        """Given the object; where only the most probable is known, the rest is shared evenly."""
+        if self.colours:
+            return self.colours.get(name, 0.0)
+        if name == self.colour:
+            return self.colour_probability
+        others = len(COLOURS) - (self.colour != UNKNOWN_COLOUR)
+        return (1.0 - self.colour_probability) / others
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from scipy.special import ndtr
 
 from mm_fusion_ros.config import GroundingConfig
 from mm_fusion_ros.grounding.command import ParsedCommand
-from mm_fusion_ros.outputs import COLOURS, UNKNOWN_COLOUR, FusedObject, HoldReason, PoseEstimate
+from mm_fusion_ros.outputs import UNKNOWN_COLOUR, FusedObject, HoldReason, PoseEstimate
 
 # Less probable than this, an object is no candidate at all.
 _CANDIDATE = 0.1
@@ -39,9 +39,9 @@ class Resolution:
 
 def probability_of(parsed: ParsedCommand, candidate: FusedObject, config: GroundingConfig) -> float:
     """Probability that an object is there and has the class and colour asked for."""
-    if parsed.classes and candidate.class_name not in parsed.classes:
-        return 0.0
-    probability = candidate.class_probability
+    probability = candidate.probability
+    if parsed.classes:
+        probability = sum(candidate.probability_of_class(name) for name in parsed.classes)
     if parsed.colour is not None:
         probability *= _colour_probability(parsed.colour, candidate, config)
     return float(probability) if np.isfinite(probability) else 0.0
@@ -129,6 +129,4 @@ def _colour_probability(colour: str, candidate: FusedObject, config: GroundingCo
     """Probability that an object has a colour."""
     if candidate.colour == UNKNOWN_COLOUR:
         return config.unknown_colour
-    if candidate.colour == colour:
-        return candidate.colour_probability
-    return (1.0 - candidate.colour_probability) / (len(COLOURS) - 1)
+    return candidate.probability_of_colour(colour)

@@ -224,10 +224,10 @@ class TargetKeeper:
         for each in objects:
             place = (odom_from_base @ np.array([*each.centre, 1.0]))[:2]
             distance = float(np.linalg.norm(place - expected))
+            least = _RELEASE * self._grounding.min_probability
             fits = (
-                each.class_name == lock.class_name
-                and probability_of(parsed, each, self._grounding)
-                >= _RELEASE * self._grounding.min_probability
+                each.probability_of_class(lock.class_name) >= least
+                and probability_of(parsed, each, self._grounding) >= least
             )
             if fits and distance <= reach:
                 reach, best = distance, each

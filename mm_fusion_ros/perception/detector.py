@@ -466,6 +466,8 @@ def _objects(
             velocity=np.zeros(3),
             position_covariance=spread[row],
             support={name: float(each[row]) for name, each in support.items() if each[row] > 0.0},
+            classes=dict(zip(CLASSES, judgement.classes[row].tolist(), strict=True)),
+            colours=dict(zip(COLOURS, judgement.colours[row].tolist(), strict=True)),
         )
         for row in rows.tolist()
     )

@@ -70,6 +70,8 @@ class Judgement:
         probability: (n,) calibrated, that an object of this class is there.
         colour: (n,) int64, index; `NO_COLOUR` where none stands out.
         colour_probability: (n,), 0 without a colour.
+        classes: (n, classes), as `probability`, of each class; in all below 1.
+        colours: (n, colours), probabilities of each; even where no image sees the object.
         shares: by image, (n,) its part in what the object is said to be; the rest is the grid's.
     """
 
@@ -77,6 +79,8 @@ class Judgement:
     probability: Float
     colour: NDArray[np.int64]
     colour_probability: Float
+    classes: Float
+    colours: Float
     shares: Mapping[str, Float]
 
 
@@ -150,20 +154,19 @@ def on_grid(class_logits: NDArray[np.float32], calibration: Calibration) -> tupl
 def combined(
     class_logits: NDArray[np.float32], by_image: Float, calibration: Calibration
 ) -> tuple[NDArray[np.int64], Float]:
-    """The class that grid and images make most probable, and its log-odds before the last step.
+    """The class that grid and images make most probable, and all log-odds before the last step.
 
     Args:
         class_logits: (n, classes), of the grid.
         by_image: (n, classes), `class_evidence` of all images together.
 
     Returns:
-        (n,) index, (n,) log-odds.
+        (n,) index, (n, classes) log-odds.
     """
     exists, which = on_grid(class_logits, calibration)
     both = softmax(np.log(np.maximum(which, 1e-9)) + calibration.look_weight * by_image)
-    best = both.argmax(axis=1)
-    probability = np.clip(exists * both.max(axis=1), 1e-6, LARGEST_PROBABILITY)
-    return best, np.log(probability / (1.0 - probability))
+    probability = np.clip(exists[:, None] * both, 1e-6, LARGEST_PROBABILITY)
+    return both.argmax(axis=1), np.log(probability / (1.0 - probability))
 
 
 def moved_along_rays(
@@ -226,21 +229,35 @@ def judge(
     weight = {name: (trust or {}).get(name, 1.0) for name in looks}
     voices = {n: weight[n] * class_evidence(each, calibration) for n, each in looks.items()}
     by_image = _total(voices.values(), (count, len(CLASSES)))
-    kind, logit = combined(class_logits, by_image, calibration)
+    kind, logits = combined(class_logits, by_image, calibration)
 
     there = _total((weight[n] * exists_evidence(each) for n, each in looks.items()), (count, 3))
-    logit = calibration.final_scale * logit + calibration.final_bias
-    logit = logit + there @ np.asarray(calibration.exists_weights)
+    logits = calibration.final_scale * logits + calibration.final_bias
+    classes = sigmoid(logits + (there @ np.asarray(calibration.exists_weights))[:, None])
+    probability = classes[np.arange(count), kind]
 
     colours = _colours(looks, calibration, weight, count)
     clear = colours.max(axis=1) >= calibration.unknown_below
     return Judgement(
         kind=kind,
-        probability=sigmoid(logit),
+        probability=probability,
         colour=np.where(clear, colours.argmax(axis=1), NO_COLOUR),
         colour_probability=np.where(clear, colours.max(axis=1), 0.0),
+        classes=_within(classes, kind, probability),
+        colours=colours,
         shares=_shares(class_logits, voices, calibration),
     )
+
+
+def _within(classes: Float, best: NDArray[np.int64], probability: Float) -> Float:
+    """What was calibrated for the best class, for all: the others have at most what it leaves."""
+    rows = np.arange(len(classes))
+    others = classes.copy()
+    others[rows, best] = 0.0
+    left = np.minimum(1.0, (1.0 - probability) / np.maximum(others.sum(axis=1), 1e-12))
+    others *= left[:, None]
+    others[rows, best] = probability
+    return others
 
 
 def _colours(

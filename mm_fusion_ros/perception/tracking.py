@@ -7,6 +7,12 @@ assignment of least total cost, of Mahalanobis distance and of how well the clas
 A filter that takes each detection's error for new noise becomes too sure of itself: a box fitted
 to one visible side is off by the same amount from tick to tick. So the covariance that is handed
 out never falls below half of the newest detection's, which is what looking longer cannot mend.
+
+So it is with what an object is: ticks of one view are no independent evidence, and multiplied they
+would be sure of anything. A track keeps the mean of what it was told, in which a word counts by its
+weight of evidence. What fewer sensors say later is hardly a word against what more of them said
+before, of whom they were some: a ball that a camera saw is remembered as one where only the lidar
+sees it, which hardly tells it from other small things.
 """
 
 from __future__ import annotations
@@ -19,7 +25,7 @@ from scipy.optimize import linear_sum_assignment
 
 from mm_fusion_ros.config import TrackingConfig
 from mm_fusion_ros.geometry import inverse, wrap_angle, yaw_of
-from mm_fusion_ros.outputs import CLASSES, UNKNOWN_COLOUR, FusedObject
+from mm_fusion_ros.outputs import CLASSES, COLOURS, UNKNOWN_COLOUR, FusedObject
 from mm_fusion_ros.samples import Float
 
 # Per class: how hard it accelerates [m/s^2], and how fast it may be when first seen [m/s].
@@ -57,11 +63,25 @@ LIKENESS = np.array(
         for a in CLASSES
     ]
 )
-# Weight of the newest evidence of class, colour and size once a track is old.
+# Weight of the newest size and heading once a track is old.
 NEWEST = 0.4
-# What a colour that is no longer seen loses of its probability in a second.
-FADING_PER_S = 0.05
+# How long what was seen of an object counts [s], by whether it rests: what moves, another may be
+# taken for; and up to which speed it does [m/s].
+MEMORY_RESTING_S, MEMORY_MOVING_S = 20.0, 4.0
+RESTING_MPS = 0.4
+# An object of which nothing is known is there this probably; telling the same is telling nothing.
+PRIOR = 0.2
+# What a word that doubts an object counts, where fewer sensors speak than when it was believed.
+OF_FEWER = 0.1
+# The least weight of any word, so that a memory fades where nothing is told.
+LEAST_WEIGHT = 0.02
+# A colour less probable than this is "unknown".
+UNKNOWN_BELOW = 0.2
+# A belief in a row: that it is there; the classes, given that; the colours.
+PARTS = (1, len(CLASSES), len(COLOURS))
+EXISTS, CLASS, COLOUR = 0, slice(1, 1 + PARTS[1]), slice(1 + PARTS[1], sum(PARTS))
 FORBIDDEN = 1e6
+SMALLEST = 1e-6
 
 
 @dataclass
@@ -73,7 +93,9 @@ class _Track:
         covariance: (6, 6) float64, of the state.
         noise: (3, 3) float64, covariance of the newest detection [m^2].
         yaw: heading in the odometry frame [rad].
-        classes, colours: name to its share of the evidence.
+        belief: (sum(PARTS),) float64, probabilities.
+        weight: (3,) float64, of each of its parts.
+        sources: the sensors that told it.
         last: the newest detection, in base_link of its tick.
     """
 
@@ -83,15 +105,20 @@ class _Track:
     noise: Float
     yaw: float
     size: Float
-    classes: dict[str, float]
-    colours: dict[str, float]
+    belief: Float
+    weight: Float
+    sources: frozenset[str]
     last: FusedObject
     seen_ns: int
     hits: int = 1
 
     @property
     def class_name(self) -> str:
-        return max(self.classes, key=lambda name: self.classes[name])
+        return CLASSES[int(self.belief[CLASS].argmax())]
+
+    @property
+    def rests(self) -> bool:
+        return bool(np.hypot(self.state[3], self.state[4]) < RESTING_MPS)
 
 
 class Tracker:
@@ -138,6 +165,8 @@ class Tracker:
         positions, noises = self._measurements(objects)
         pairs = self._assign(objects, positions, noises)
         self._correct(pairs, positions, noises)
+        told, weights = _told(objects)
+        self._believe(pairs, objects, told, weights, stamp_ns)
         heading = yaw_of(self._odom)
         tracked: list[_Track] = []
         for index, detection in enumerate(objects):
@@ -145,6 +174,7 @@ class Tracker:
             if track is None:
                 turned = wrap_angle(detection.yaw + heading)
                 track = self._begin(detection, positions[index], noises[index], turned, stamp_ns)
+                track.belief, track.weight = told[index], weights[index]
             else:
                 self._learn(track, detection, heading, stamp_ns)
             tracked.append(track)
@@ -260,9 +290,6 @@ class Tracker:
         covariance[:3, :3] = noise
         speed = SPEED.get(detection.class_name, STANDING_SPEED)
         covariance[3:, 3:] = np.diag([speed, speed, VERTICAL]) ** 2
-        colours = {}
-        if detection.colour != UNKNOWN_COLOUR:
-            colours[detection.colour] = detection.colour_probability
         track = _Track(
             track_id=self._next_id,
             state=np.concatenate([position, np.zeros(3)]),
@@ -270,8 +297,9 @@ class Tracker:
             noise=noise,
             yaw=yaw,
             size=np.asarray(detection.size, dtype=np.float64),
-            classes={detection.class_name: detection.class_probability},
-            colours=colours,
+            belief=np.zeros(sum(PARTS)),
+            weight=np.zeros(len(PARTS)),
+            sources=frozenset(detection.support),
             last=detection,
             seen_ns=stamp_ns,
         )
@@ -279,8 +307,40 @@ class Tracker:
         self._tracks.append(track)
         return track
 
+    def _believe(
+        self, pairs: dict[int, _Track], objects: Sequence[FusedObject], told: Float,
+        weights: Float, stamp_ns: int,
+    ) -> None:  # fmt: skip
+        """Takes in what is told of every matched track's class and colour, all at once.
+
+        Args:
+            pairs: detection index to its track.
+            objects: the detections.
+            told, weights: what they say, as `_told` gives it.
+            stamp_ns: the tick.
+        """
+        if not pairs:
+            return
+        indices, tracks = list(pairs), list(pairs.values())
+        words, new = told[indices], weights[indices]
+        for row, (index, track) in enumerate(pairs.items()):
+            sources = frozenset(objects[index].support)
+            if sources < track.sources and words[row, EXISTS] < track.belief[EXISTS]:
+                new[row] *= OF_FEWER
+            else:
+                track.sources = sources
+        seconds = np.array([(stamp_ns - track.seen_ns) * 1e-9 for track in tracks])
+        memory_s = np.array([MEMORY_RESTING_S if t.rests else MEMORY_MOVING_S for t in tracks])
+        kept = np.stack([track.weight for track in tracks])
+        kept *= np.exp(-np.maximum(seconds, 0.0) / memory_s)[:, None]
+        total = kept + new
+        old = np.repeat(kept / total, PARTS, axis=1) * np.stack([track.belief for track in tracks])
+        beliefs = old + np.repeat(new / total, PARTS, axis=1) * words
+        for track, belief, weight in zip(tracks, beliefs, total, strict=True):
+            track.belief, track.weight = belief, weight
+
     def _learn(self, track: _Track, detection: FusedObject, heading: float, stamp_ns: int) -> None:
-        """Takes in what a detection says of class, colour, size and heading.
+        """Takes in what a detection says of size and heading.
 
         Args:
             track: whose detection it is.
@@ -290,13 +350,6 @@ class Tracker:
         """
         track.hits += 1
         weight = max(NEWEST, 1.0 / track.hits)
-        _blend(track.classes, detection.class_name, detection.class_probability, weight)
-        if detection.colour != UNKNOWN_COLOUR:
-            _blend(track.colours, detection.colour, detection.colour_probability, weight)
-        else:
-            # Nobody saw a colour, which says nothing against the one that was seen before.
-            kept = 1.0 - min(1.0, FADING_PER_S * (stamp_ns - track.seen_ns) * 1e-9)
-            track.colours = {name: share * kept for name, share in track.colours.items()}
         track.size = track.size + weight * (detection.size - track.size)
         yaw = wrap_angle(detection.yaw + heading)
         turned = wrap_angle(yaw - track.yaw)
@@ -327,23 +380,63 @@ class Tracker:
     def _object_of(
         self, track: _Track, turned: float, centre: Float, velocity: Float, covariance: Float
     ) -> FusedObject:
-        colour = max(track.colours, key=lambda name: track.colours[name], default=UNKNOWN_COLOUR)
         assert self._stamp_ns is not None
         unseen = min(1.0, (self._stamp_ns - track.seen_ns) / max(1, self._keep_ns))
-        name = track.class_name
+        there = track.belief[EXISTS] * (1.0 - unseen)
+        classes = dict(zip(CLASSES, (there * track.belief[CLASS]).tolist(), strict=True))
+        colours = dict(zip(COLOURS, track.belief[COLOUR].tolist(), strict=True))
+        name, colour = track.class_name, max(colours, key=lambda name: colours[name])
+        clear = colours[colour] >= UNKNOWN_BELOW
         return FusedObject(
             track_id=track.track_id,
             class_name=name,
-            class_probability=track.classes[name] * (1.0 - unseen),
-            colour=colour,
-            colour_probability=track.colours.get(colour, 0.0),
+            class_probability=classes[name],
+            colour=colour if clear else UNKNOWN_COLOUR,
+            colour_probability=colours[colour] if clear else 0.0,
             centre=centre,
             size=track.size,
             yaw=wrap_angle(track.yaw + turned),
             velocity=velocity,
             position_covariance=covariance,
             support=track.last.support,
+            classes=classes,
+            colours=colours,
         )
+
+
+def _told(objects: Sequence[FusedObject]) -> tuple[Float, Float]:
+    """Beliefs (N, sum(PARTS)) that detections tell, and the weight (N, 3) of each part.
+
+    That one is there has the weight of evidence against `PRIOR`: the difference of the log-odds
+    (Good, "Probability and the Weighing of Evidence", 1950). Which class or colour it is, counts as
+    far as one stands out.
+    """
+    if not objects:
+        return np.zeros((0, sum(PARTS))), np.zeros((0, len(PARTS)))
+    classes = _finite([[o.probability_of_class(name) for name in CLASSES] for o in objects])
+    colours = _finite([[o.probability_of_colour(name) for name in COLOURS] for o in objects])
+    exists = np.clip(classes.sum(axis=1), SMALLEST, 1.0 - SMALLEST)
+    which = classes / np.maximum(classes.sum(axis=1), SMALLEST)[:, None]
+    colours /= np.maximum(colours.sum(axis=1), SMALLEST)[:, None]
+    weights = np.column_stack(
+        [
+            np.abs(np.log(exists / (1.0 - exists)) - np.log(PRIOR / (1.0 - PRIOR))),
+            exists * _sharpness(which),
+            exists * _sharpness(colours),
+        ]
+    )
+    return np.column_stack([exists, which, colours]), np.maximum(weights, LEAST_WEIGHT)
+
+
+def _finite(probabilities: Sequence[Sequence[float]]) -> Float:
+    """As an array, with 0 for what is none."""
+    return np.clip(np.nan_to_num(np.array(probabilities, dtype=np.float64)), 0.0, 1.0)
+
+
+def _sharpness(shares: Float) -> Float:
+    """(N,) of probabilities (N, k): 0 where all are alike, nearly 1 for one that is certain."""
+    result: Float = (shares**2).sum(axis=1) - 1.0 / shares.shape[1]
+    return result
 
 
 def _acceleration(class_name: str) -> Float:
@@ -365,17 +458,9 @@ def _believable(covariances: Float) -> Float:
 
 def _strangeness(tracks: Sequence[_Track], objects: Sequence[FusedObject]) -> Float:
     """Cost of each detection's class to each track, (T, N): 0 where it always was of that class."""
-    evidence = np.array([[t.classes.get(name, 0.0) for name in CLASSES] for t in tracks])
-    evidence /= np.maximum(evidence.sum(axis=1, keepdims=True), 1e-9)
+    evidence = np.stack([track.belief[CLASS] for track in tracks])
     agreement = evidence @ LIKENESS[:, [CLASSES.index(each.class_name) for each in objects]]
     # A detection that is not sure itself is no strong argument against.
     sureness = np.array([0.5 + 0.5 * each.class_probability for each in objects])
     strangeness: Float = STRANGE_CLASS * (1.0 - agreement) * sureness
     return strangeness
-
-
-def _blend(shares: dict[str, float], name: str, probability: float, weight: float) -> None:
-    """Moves the shares by `weight` towards `probability` for one name and 0 for the rest."""
-    for other in shares:
-        shares[other] *= 1.0 - weight
-    shares[name] = shares.get(name, 0.0) + weight * probability

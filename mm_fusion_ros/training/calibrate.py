@@ -135,6 +135,7 @@ def fit(
     for case in cases:
         by_images, _ = case.by_images(result)
         kinds, logits = combined(case.found.class_logits, by_images, result)
+        logits = logits[np.arange(len(kinds)), kinds]
         owner = owners(case, logits, kinds, radius_m)
         finals.append(logits[owner != NOT_ASKED])
         parts.append(case.exists()[owner != NOT_ASKED])

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mm_fusion_ros.config import TrackingConfig
 from mm_fusion_ros.geometry import apply, inverse, planar
-from mm_fusion_ros.outputs import FusedObject
-from mm_fusion_ros.perception.tracking import FADING_PER_S, Tracker
+from mm_fusion_ros.outputs import CLASSES, FusedObject
+from mm_fusion_ros.perception.tracking import Tracker
 from mm_fusion_ros.samples import Float
 
 STEP_NS = 100_000_000
@@ -188,12 +189,23 @@ def test_an_object_that_is_not_detected_coasts_among_the_tracks_only() -> None:
     assert coasted.class_probability == pytest.approx(0.5 * 0.9, rel=0.01)
 
 
-def test_colour_is_remembered_when_the_camera_is_gone_and_fades() -> None:
-    tracker = Tracker(TrackingConfig())
-    tracker.update([detection(5.0, 0.0, colour="green")], np.eye(4), T0)
-    (out,) = tracker.update([detection(5.0, 0.0, colour="unknown")], np.eye(4), T0 + STEP_NS)
-    assert out.colour == "green"
-    assert out.colour_probability == pytest.approx(0.8 * (1.0 - 0.1 * FADING_PER_S))
+def test_a_colour_is_remembered_when_no_camera_sees_it_the_longer_the_longer_it_was_seen() -> None:
+    def remembered(seen_steps: int, unseen_steps: int) -> FusedObject:
+        tracker = Tracker(TrackingConfig())
+        for step in range(seen_steps + unseen_steps):
+            colour = "green" if step < seen_steps else "unknown"
+            (out,) = tracker.update(
+                [detection(5.0, 0.0, colour=colour)], np.eye(4), T0 + step * STEP_NS
+            )
+        return out
+
+    long_since = [remembered(30, steps) for steps in (1, 100, 300)]
+    assert [each.colour for each in long_since] == ["green"] * 3
+    assert long_since[0].colour_probability == pytest.approx(0.8, abs=0.01)
+    falling = [each.colour_probability for each in long_since]
+    assert falling == sorted(falling, reverse=True)
+    assert remembered(2, 100).colour_probability < long_since[1].colour_probability
+    assert remembered(2, 600).colour == "unknown"
 
 
 def test_an_object_of_unknown_colour_stays_so() -> None:
@@ -211,9 +223,53 @@ def test_one_wrong_class_does_not_turn_a_track() -> None:
         [detection(8.0, 0.0, "pedestrian", probability=0.5)], np.eye(4), T0 + 5 * STEP_NS
     )
     assert out.track_id == 0
-    # 0.9 of evidence for the box loses 0.4 of itself, and the other gets 0.4 of 0.5.
-    assert out.class_name == "box"
-    assert out.class_probability == pytest.approx(0.6 * 0.9)
+    assert out.class_name == "box" and 0.7 < out.class_probability < 0.9
+    # The other class has its part: five sure words against one that is less so.
+    assert 0.05 < out.probability_of_class("pedestrian") < 0.2
+    assert out.probability == pytest.approx(sum(out.classes.values()))
+
+
+def told(shares: dict[str, float], sources: str = "lidar") -> FusedObject:
+    """A detection at rest of which every class has its probability, and who tells it."""
+    best = max(shares, key=lambda name: shares[name])
+    plain = detection(8.0, 0.0, "box", probability=shares[best])
+    classes = {name: shares.get(name, 0.0) for name in CLASSES}
+    support = {name: 1.0 / len(sources.split()) for name in sources.split()}
+    return replace(plain, class_name=best, classes=classes, support=support)
+
+
+def after(first: FusedObject, first_steps: int, then: FusedObject, then_steps: int) -> FusedObject:
+    """The object at the end of so many ticks of the one, and then of the other."""
+    tracker = Tracker(TrackingConfig())
+    for step in range(first_steps + then_steps):
+        seen = first if step < first_steps else then
+        (out,) = tracker.update([seen], np.eye(4), T0 + step * STEP_NS)
+    return out
+
+
+def test_a_good_view_outlasts_a_vague_one_and_yields_to_a_better() -> None:
+    by_both, by_lidar = told({"ball": 0.85, "box": 0.05}), told({"ball": 0.3, "box": 0.2})
+    assert after(by_both, 30, by_lidar, 60).class_probability > 0.5
+    far, near = told({"cone": 0.3, "barrel": 0.15}), told({"barrel": 0.9})
+    assert after(far, 30, near, 10).class_name == "barrel"
+
+
+def test_what_fewer_sensors_say_is_hardly_a_word_against_what_more_of_them_said() -> None:
+    by_both, by_lidar = told({"ball": 0.7}, "camera lidar"), told({"ball": 0.1})
+    remembered = after(by_both, 20, by_lidar, 100)
+    assert remembered.class_name == "ball" and remembered.class_probability > 0.5
+    assert after(told({"ball": 0.7}), 20, by_lidar, 100).class_probability < 0.4
+    # A word for it counts, and so does one of others against it.
+    assert after(by_both, 20, told({"box": 0.95}), 20).class_name == "box"
+    assert after(by_both, 20, told({"ball": 0.1}, "left lidar"), 100).class_probability < 0.4
+
+
+def test_ten_looks_at_one_view_are_no_surer_than_one() -> None:
+    tracker = Tracker(TrackingConfig())
+    for step in range(10):
+        (out,) = tracker.update([told({"box": 0.6, "ball": 0.3})], np.eye(4), T0 + step * STEP_NS)
+    assert out.class_probability == pytest.approx(0.6)
+    assert out.probability_of_class("ball") == pytest.approx(0.3)
 
 
 def test_looking_longer_never_makes_surer_than_the_persistent_half() -> None:
