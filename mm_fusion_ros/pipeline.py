@@ -33,6 +33,7 @@ from mm_fusion_ros.perception.ahead import LiftAhead
 from mm_fusion_ros.perception.detector import NOTHING, Detections, Detector
 from mm_fusion_ros.perception.evidence import Evidence, Feature, obstacle_points
 from mm_fusion_ros.perception.features import CameraFeature, LidarFeature, PlacedCameras
+from mm_fusion_ros.perception.obstacle_memory import ObstacleMemory
 from mm_fusion_ros.perception.obstacles import obstacle_grid
 from mm_fusion_ros.perception.tracking import Tracker
 from mm_fusion_ros.reliability.gate import Gate
@@ -114,6 +115,7 @@ class Pipeline:
         self._keep_up = keep_up
         self._ahead = LiftAhead(self._scheduler, self._place)
         self._tracker = Tracker(config.tracking)
+        self._obstacle_memory = ObstacleMemory(config.obstacles)
         self._keeper = TargetKeeper(config.grounding, config.command)
         self._comparisons = Comparisons(
             self._scheduler, self._stopwatch.timed("compare", agreement)
@@ -207,6 +209,7 @@ class Pipeline:
         self._motion.reset()
         self._filter.reset()
         self._tracker.reset()
+        self._obstacle_memory.reset()
         self._keeper.reset()
 
     def _follow_clock(self) -> None:
@@ -399,7 +402,7 @@ class Pipeline:
             reliability=reliability,
             pose=pose,
             target=target,
-            obstacles=self._obstacles(scans, cameras),
+            obstacles=self._obstacles(scans, cameras, odom_from_base, tick_ns),
             by_deadline=due.by_deadline,
         )
 
@@ -456,13 +459,17 @@ class Pipeline:
             return NOTHING
 
     def _obstacles(
-        self, scans: list[tuple[Evidence, Float]], cameras: list[CameraFeature]
-    ) -> ObstacleGrid | None:
-        """The grid of all scans at the tick; one scan at the tick has had it made already."""
+        self, scans: list[tuple[Evidence, Float]], cameras: list[CameraFeature],
+        odom_from_base: Float | None, tick_ns: int,
+    ) -> ObstacleGrid | None:  # fmt: skip
+        """The grid of all scans at the tick, and of what is remembered where they see nothing."""
         points = obstacle_points(scans, cameras)
-        if isinstance(points, np.ndarray):
-            return self._grid_of(points)
-        return None if points is None else points.result()
+        if points is None:
+            return None
+        # One scan at the tick has had it made already.
+        grid = self._grid_of(points) if isinstance(points, np.ndarray) else points.result()
+        with self._stopwatch.measure("remember"):
+            return self._obstacle_memory.complete(grid, odom_from_base, tick_ns)
 
     def _grid_of(self, points: NDArray[np.floating]) -> ObstacleGrid:
         with self._stopwatch.measure("obstacles"):

@@ -51,9 +51,10 @@ def obstacle_grid(
     """The grid about the robot.
 
     A cell is occupied where at least `min_points` returns lie between `min_height_m` and
-    `max_height_m` above the local ground; free where the floor was seen, or up to the nearest
-    occupied cell in that direction (without one, up to the farthest floor seen); and the robot's
-    own footprint is free. All else is unknown.
+    `max_height_m` above the local ground; free where the floor was seen, or from the nearest floor
+    seen in that direction up to the nearest occupied cell (without one, up to the farthest floor
+    seen); and the robot's own footprint is free. All else is unknown: also what lies nearer than
+    any floor that is seen, since rays pass over what is low there.
 
     Args:
         points_base: (N, 3 or more), x y z [m] in base_link, all finite.
@@ -88,8 +89,10 @@ def obstacle_grid(
     blocks = np.flatnonzero(stands)
     blocks = blocks[occupied[cell[blocks]]]
 
-    clear = _clear_range(ray, distance, np.flatnonzero(floor), blocks)
-    free = (range_of_cell + config.resolution_m < clear[ray_of_cell]).reshape(across, across)
+    first, clear = _clear_range(ray, distance, np.flatnonzero(floor), blocks)
+    free = range_of_cell + config.resolution_m < clear[ray_of_cell]
+    free &= range_of_cell + config.resolution_m > first[ray_of_cell]
+    free = free.reshape(across, across)
     free |= _inside(seen, across) > 0
     # A single return is too little for an obstacle, and too much for a free cell.
     free &= _inside(standing, across) == 0
@@ -165,13 +168,17 @@ def _ground_at_robot(lowest: FloatArray) -> float:
 
 def _clear_range(
     ray: IntArray, distance: FloatArray, floor: IntArray, blocks: IntArray
-) -> FloatArray:
-    """How far each ray is clear [m], (RAYS,) float32; `floor` and `blocks` index the points."""
-    nearest = np.full(RAYS, np.inf, np.float32)
+) -> tuple[FloatArray, FloatArray]:
+    """From where and how far each ray is clear [m], (RAYS,) float32.
+
+    `floor` and `blocks` index the points.
+    """
+    first, nearest = np.full((2, RAYS), np.inf, np.float32)
+    np.minimum.at(first, ray[floor], distance[floor])
     np.minimum.at(nearest, ray[blocks], distance[blocks])
     farthest = np.zeros(RAYS, np.float32)
     np.maximum.at(farthest, ray[floor], distance[floor])
-    return np.where(np.isfinite(nearest), nearest, farthest)
+    return first, np.where(np.isfinite(nearest), nearest, farthest)
 
 
 def _cell_index(
