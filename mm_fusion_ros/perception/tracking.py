@@ -72,7 +72,7 @@ RESTING_MPS = 0.4
 # An object of which nothing is known is there this probably; telling the same is telling nothing.
 PRIOR = 0.2
 # What a word that doubts an object counts, where fewer sensors speak than when it was believed.
-OF_FEWER = 0.1
+OF_FEWER = 0.03
 # The least weight of any word, so that a memory fades where nothing is told.
 LEAST_WEIGHT = 0.02
 # A colour less probable than this is "unknown".

@@ -53,6 +53,9 @@ MARKER_LIFE_NS = 500_000_000
 # Below this trust a source is shown as a warning, below the second one as an error.
 DOUBTED_TRUST = 0.5
 LOST_TRUST = 0.05
+COLOUR_PREFIX = "colour:"
+# What an object is less probably is not said.
+NEGLIGIBLE = 0.05
 
 
 def time_of(stamp_ns: int) -> Time:
@@ -81,7 +84,8 @@ def upright(centre: Float, yaw: float) -> Pose:
 def detections(objects: Sequence[FusedObject], stamp_ns: int, frame_id: str) -> Detection3DArray:
     """Objects as `vision_msgs/Detection3DArray`.
 
-    The first hypothesis is the class; a known colour is a further one, `colour:red`. The position
+    The first hypothesis is the class; then the other classes that it may be, and its colours, as
+    `colour:red`, most probable first, but for what is less probable than `NEGLIGIBLE`. The position
     covariance is the upper left of `pose.covariance` [m^2]. `id` is the track.
     """
     stamp = header(stamp_ns, frame_id)
@@ -91,9 +95,10 @@ def detections(objects: Sequence[FusedObject], stamp_ns: int, frame_id: str) -> 
         covariance = np.zeros((6, 6))
         covariance[:3, :3] = found.position_covariance
         with_covariance = PoseWithCovariance(pose=pose, covariance=covariance.ravel())
-        hypotheses = [(found.class_name, found.class_probability)]
+        hypotheses = _hypotheses({found.class_name: found.class_probability}, found.classes)
         if found.colour != UNKNOWN_COLOUR:
-            hypotheses.append((f"colour:{found.colour}", found.colour_probability))
+            colours = _hypotheses({found.colour: found.colour_probability}, found.colours)
+            hypotheses += [(COLOUR_PREFIX + name, score) for name, score in colours]
         results = []
         for class_id, score in hypotheses:
             hypothesis = ObjectHypothesis(class_id=class_id, score=float(score))
@@ -105,6 +110,12 @@ def detections(objects: Sequence[FusedObject], stamp_ns: int, frame_id: str) -> 
             )
         )  # fmt: skip
     return message
+
+
+def _hypotheses(first: Mapping[str, float], others: Mapping[str, float]) -> list[tuple[str, float]]:
+    """The first, and what else is not negligible, most probable first."""
+    left = [each for each in others.items() if each[0] not in first and each[1] >= NEGLIGIBLE]
+    return [*first.items(), *sorted(left, key=lambda each: -each[1])]
 
 
 def odometry(pose: PoseEstimate, map_frame: str, base_frame: str) -> Odometry:

@@ -33,7 +33,7 @@ from mm_fusion_ros.ros.places import config_file
 if TYPE_CHECKING:
     from mm_fusion_ros.view.recording import RerunRecording
 
-SCRIPT = ("go to the blue ball", "stop")
+SCRIPT = ("go to the red box", "go to the blue ball", "stop")
 READY_S = 60.0
 # Real time without any simulated time after which the simulator is taken to be stuck.
 STUCK_S = 60.0

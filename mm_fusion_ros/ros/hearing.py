@@ -26,10 +26,9 @@ from mm_fusion_ros.outputs import (
     Reason,
     Reliability,
 )
-from mm_fusion_ros.ros.answers import values_of
+from mm_fusion_ros.ros.answers import COLOUR_PREFIX, values_of
 from mm_fusion_ros.samples import Float, Modality
 
-COLOUR_PREFIX = "colour:"
 QUALITY_PREFIX = "quality."
 
 
@@ -104,11 +103,16 @@ def obstacles(message: OccupancyGrid) -> ObstacleGrid:
 
 def _object(detection: Detection3D) -> FusedObject:
     first = detection.results[0]
-    colour, colour_probability = UNKNOWN_COLOUR, 0.0
-    for result in detection.results[1:]:
-        if result.hypothesis.class_id.startswith(COLOUR_PREFIX):
-            colour = result.hypothesis.class_id[len(COLOUR_PREFIX) :]
-            colour_probability = float(result.hypothesis.score)
+    classes: dict[str, float] = {}
+    colours: dict[str, float] = {}
+    for result in detection.results:
+        name, score = result.hypothesis.class_id, float(result.hypothesis.score)
+        if name.startswith(COLOUR_PREFIX):
+            colours[name[len(COLOUR_PREFIX) :]] = score
+        else:
+            classes[name] = score
+    # The most probable is said first.
+    colour, colour_probability = next(iter(colours.items()), (UNKNOWN_COLOUR, 0.0))
     base_from_object = matrix_of(detection.bbox.center)
     size = detection.bbox.size
     covariance = np.array(first.pose.covariance, dtype=np.float64).reshape(6, 6)
@@ -123,6 +127,8 @@ def _object(detection: Detection3D) -> FusedObject:
         yaw=geometry.yaw_of(base_from_object),
         velocity=np.zeros(3),
         position_covariance=covariance[:3, :3],
+        classes=classes,
+        colours=colours if len(colours) > 1 else {},
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -58,6 +60,22 @@ def test_a_detection_carries_class_colour_covariance_and_track() -> None:
     assert (detection.header.stamp.sec, detection.header.stamp.nanosec) == (
         1_700_000_000, 123_456_789,
     )  # fmt: skip
+
+
+def test_what_else_an_object_may_be_follows_and_comes_back() -> None:
+    may_be = {"box": 0.6, "barrel": 0.3, "ball": 0.02}
+    colours = {"red": 0.7, "black": 0.06, "orange": 0.2, "blue": 0.04}
+    found = replace(
+        red_box(), class_probability=0.6, colour_probability=0.7, classes=may_be, colours=colours
+    )
+    message = answers.detections([found], STAMP_NS, "base_link")
+    ids = [result.hypothesis.class_id for result in message.detections[0].results]
+    assert ids == ["box", "barrel", "colour:red", "colour:orange", "colour:black"]
+    (heard,) = hearing.objects(message)
+    assert (heard.class_name, heard.class_probability) == ("box", 0.6)
+    assert (heard.colour, heard.colour_probability) == ("red", 0.7)
+    assert heard.classes == {"box": 0.6, "barrel": 0.3}
+    assert heard.colours == {"red": 0.7, "orange": 0.2, "black": 0.06}
 
 
 def test_an_object_of_unknown_colour_has_only_its_class() -> None:
