@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from grounding_scene import thing
@@ -93,3 +95,13 @@ def test_numbers_that_are_none_never_become_a_target():
     broken = thing(place=(np.nan, 0.0))
     assert meant("go to the red box", [broken]).reason is HoldReason.ABSENT
     assert meant("go to the red box", [thing(probability=np.nan)]).reason is HoldReason.ABSENT
+
+
+def test_the_class_that_is_named_counts_and_not_only_the_most_probable():
+    split = replace(thing("barrel", probability=0.5), classes={"barrel": 0.5, "box": 0.45})
+    sure = replace(thing("box", track=2, probability=0.6), classes={"box": 0.6})
+    assert probability_of(parse("go to the red box"), split, CONFIG) == pytest.approx(0.95 * 0.45)
+    assert meant("go to the red box", [split, sure]).reason is HoldReason.AMBIGUOUS
+    assert meant("go to the red barrel", [split, sure]).object is None
+    # What it is does not matter to who asks for anything red.
+    assert probability_of(parse("go to the red thing"), split, CONFIG) == pytest.approx(0.95 * 0.95)

@@ -253,3 +253,18 @@ def test_what_is_out_of_view_not_believed_or_beyond_reason_moves_nothing_far() -
     wild = moved_along_rays(found(12.0), {"front": seen_at(5.0, scale=-9.0)}, 1.0)
     assert wild.centre[0, 0] == pytest.approx(2.0 + 10.0 * np.exp(0.5), abs=0.05)
     assert len(moved_along_rays(found(), {"front": Looks.blind(0)}, 1.0)) == 0
+
+
+def test_every_class_and_colour_gets_its_probability_and_all_are_no_more_than_one() -> None:
+    unsure = on_grid(box=0.2, barrel=-0.2)
+    for gain in (0.5, 3.0):
+        result = said(unsure, Calibration(final_scale=1.0, final_bias=gain))
+        (classes,) = result.classes
+        assert classes[BOX] == pytest.approx(result.probability[0]) and classes.argmax() == BOX
+        assert classes.sum() <= 1.0 + 1e-9
+        assert classes[CLASSES.index("barrel")] > 10.0 * classes[CLASSES.index("car")]
+    # No image: nothing is known of the colour.
+    assert result.colours[0] == pytest.approx(1.0 / len(COLOURS))
+    seen = said(unsure, front=look("box", "red"))
+    assert seen.colours[0].sum() == pytest.approx(1.0)
+    assert seen.colours[0, RED] == pytest.approx(seen.colour_probability[0])
