@@ -279,6 +279,8 @@ class Pipeline:
             # Poses came from the lidar until now, in a frame of its own.
             self._motion.reset()
             self._filter.reset()
+            self._tracker.reset()
+            self._obstacle_memory.reset()
         self._move(sample)
 
     def _move(self, sample: OdometrySample) -> None:

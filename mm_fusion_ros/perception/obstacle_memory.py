@@ -20,6 +20,8 @@ from mm_fusion_ros.samples import Float
 
 REACH_M = 8.0
 """Remembered this far around the robot; what is farther, it will see again before it is there."""
+FASTEST_MPS, SHORTEST_WAY_M = 30.0, 1.0
+"""Moved faster and farther than this, the odometry frame has begun anew."""
 NEVER = np.iinfo(np.int64).min // 2
 
 
@@ -44,6 +46,7 @@ class ObstacleMemory:
         self._value = np.full(shape, UNKNOWN, np.int8)
         self._written_ns = np.full(shape, NEVER, np.int64)
         self._cell = np.zeros((*shape, 2), np.int64)
+        self._last: tuple[Float, int] | None = None
 
     def complete(
         self, grid: ObstacleGrid, odom_from_base: Float | None, stamp_ns: int
@@ -57,9 +60,20 @@ class ObstacleMemory:
         """
         if odom_from_base is None or grid.resolution_m != self._resolution_m:
             return grid
+        self._follow(odom_from_base, stamp_ns)
         result = self._filled(grid, odom_from_base, stamp_ns)
         self._learn(grid, odom_from_base, stamp_ns)
         return result
+
+    def _follow(self, odom_from_base: Float, stamp_ns: int) -> None:
+        """Forgets everything where the odometry frame is another one than before."""
+        place = odom_from_base[:2, 3].copy()
+        if self._last is not None:
+            way_m = float(np.linalg.norm(place - self._last[0]))
+            seconds = abs(stamp_ns - self._last[1]) * 1e-9
+            if way_m > max(SHORTEST_WAY_M, FASTEST_MPS * seconds):
+                self.reset()
+        self._last = place, stamp_ns
 
     def _filled(self, grid: ObstacleGrid, odom_from_base: Float, stamp_ns: int) -> ObstacleGrid:
         rows, columns = np.nonzero(grid.cells == UNKNOWN)

@@ -87,8 +87,17 @@ def test_a_cell_far_away_that_has_the_same_place_in_the_store_is_not_taken_for_i
         memory = ObstacleMemory(ObstaclesConfig())
         memory.complete(seen_from(np.eye(4), (4.0, 0.0)), np.eye(4), T0)
         far = planar(float(x), 0.0, 0.0)
-        grid = memory.complete(seen_from(far, None), far, T0 + 1)
+        grid = memory.complete(seen_from(far, None), far, T0 + 10 * SECOND_NS)
         assert not (grid.cells == OCCUPIED).any()
+
+
+def test_an_odometry_that_begins_anew_leaves_no_ghosts() -> None:
+    memory = ObstacleMemory(ObstaclesConfig())
+    memory.complete(seen_from(np.eye(4), (4.0, 0.0)), np.eye(4), T0)
+    there = planar(2.0, 0.0, 0.0)
+    fresh = seen_from(there, None)
+    grid = memory.complete(fresh, there, T0 + SECOND_NS // 100)
+    assert np.array_equal(grid.cells, fresh.cells)
 
 
 def test_without_odometry_or_after_a_reset_nothing_is_remembered() -> None:
@@ -98,5 +107,5 @@ def test_without_odometry_or_after_a_reset_nothing_is_remembered() -> None:
     assert memory.complete(first, None, T0) is first
     memory.reset()
     near = planar(2.0, 0.0, 0.0)
-    grid = memory.complete(seen_from(near, (4.0, 0.0)), near, T0 + 1)
+    grid = memory.complete(seen_from(near, (4.0, 0.0)), near, T0 + SECOND_NS)
     assert np.array_equal(grid.cells, seen_from(near, (4.0, 0.0)).cells)
