@@ -338,8 +338,8 @@ class ObstaclesConfig:
         0.8, "the robot's own width about base_link: always free", low=0.0, high=20.0, unit="m"
     )
     remember_s: float = param(
-        60.0, "near the robot, what no ray reaches any more is remembered this long", low=0.0,
-        high=3600.0, unit="s",
+        60.0, "near the robot, what no ray reaches any more is remembered this long; 0: not at all",
+        low=0.0, high=3600.0, unit="s",
     )  # fmt: skip
 
 

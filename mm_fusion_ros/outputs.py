@@ -18,6 +18,8 @@ COLOURS: tuple[str, ...] = (
     "red", "orange", "yellow", "green", "blue", "purple", "white", "black", "grey",
 )  # fmt: skip
 UNKNOWN_COLOUR = "unknown"
+RESTING_MPS = 0.4
+"""What is slower than this over ground rests."""
 
 
 class Reason(str, Enum):
@@ -74,10 +76,9 @@ class FusedObject:
         velocity: (3,) float64, over ground, in base_link axes [m/s].
         position_covariance: (3, 3) float64, of `centre` [m^2].
         support: source name to its share of this object; shares sum to 1.
-        classes: each of `CLASSES` to the probability that the object is there and is of it; empty
-            where only `class_name` is known.
-        colours: each of `COLOURS` to its probability, given the object; empty where only `colour`
-            is known.
+        classes: classes to the probability that the object is there and is of each; empty where
+            only `class_name` is known. A class that is not named has next to none.
+        colours: the same of colours, given the object; empty where only `colour` is known.
     """
 
     track_id: int
@@ -93,6 +94,11 @@ class FusedObject:
     support: Mapping[str, float] = field(default_factory=dict)
     classes: Mapping[str, float] = field(default_factory=dict)
     colours: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def rests(self) -> bool:
+        """Whether it stands still on the ground."""
+        return bool(np.hypot(self.velocity[0], self.velocity[1]) < RESTING_MPS)
 
     @property
     def probability(self) -> float:
@@ -194,11 +200,14 @@ class ObstacleGrid:
         cells: (H, W) int8, row = y, column = x; 0 free, 100 occupied, -1 unknown.
         resolution_m: edge of a cell [m].
         origin_xy: (2,) float64, the outer corner of cell [0, 0] in base_link [m].
+        doubtful: (H, W) bool, unknown cells in which something was met, too little for an obstacle;
+            None where nobody asked.
     """
 
     cells: NDArray[np.int8]
     resolution_m: float
     origin_xy: Float
+    doubtful: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,7 @@ from mm_fusion_ros.localization.fallback import OdometryFallback
 from mm_fusion_ros.localization.filter import PoseFilter
 from mm_fusion_ros.localization.motion import MotionBuffer
 from mm_fusion_ros.localization.odometry import LidarOdometry
-from mm_fusion_ros.outputs import FusedOutput, ObstacleGrid
+from mm_fusion_ros.outputs import FusedObject, FusedOutput, ObstacleGrid
 from mm_fusion_ros.perception.agreement import Comparisons, agreement, turned_image
 from mm_fusion_ros.perception.ahead import LiftAhead
 from mm_fusion_ros.perception.detector import NOTHING, Detections, Detector
@@ -35,7 +35,7 @@ from mm_fusion_ros.perception.evidence import Evidence, Feature, obstacle_points
 from mm_fusion_ros.perception.features import CameraFeature, LidarFeature, PlacedCameras
 from mm_fusion_ros.perception.obstacle_memory import ObstacleMemory
 from mm_fusion_ros.perception.obstacles import obstacle_grid
-from mm_fusion_ros.perception.tracking import Tracker
+from mm_fusion_ros.perception.tracking import Tracker, may_move
 from mm_fusion_ros.reliability.gate import Gate
 from mm_fusion_ros.samples import (
     CameraFrame,
@@ -121,6 +121,7 @@ class Pipeline:
             self._scheduler, self._stopwatch.timed("compare", agreement)
         )
         self._epoch = 0
+        self._frame = self._motion.frame
         self._rejected: dict[str, Counter[str]] = {}
         self._complained: set[tuple[str, str, str]] = set()
 
@@ -218,6 +219,14 @@ class Pipeline:
             self._epoch = self._synchronizer.epoch
             self._forget()
 
+    def _follow_odometry(self) -> None:
+        """What was kept in another odometry frame than the one of now is where it never was."""
+        if self._motion.frame != self._frame:
+            self._frame = self._motion.frame
+            self._tracker.reset()
+            self._obstacle_memory.reset()
+            self._keeper.lose_place()
+
     def _push(self, sample: Sample, now_ns: int, ahead: bool) -> None:
         if sample.source not in self._sources:
             raise Rejected("unknown_source", f"{sample.source!r} is not among the sources")
@@ -279,8 +288,6 @@ class Pipeline:
             # Poses came from the lidar until now, in a frame of its own.
             self._motion.reset()
             self._filter.reset()
-            self._tracker.reset()
-            self._obstacle_memory.reset()
         self._move(sample)
 
     def _move(self, sample: OdometrySample) -> None:
@@ -333,6 +340,7 @@ class Pipeline:
 
     def _answer(self, due: TickSet[Evidence | None], now_ns: int) -> FusedOutput:
         tick_ns = due.stamp_ns
+        self._follow_odometry()
 
         # Collect the features that belong to this instant; a sensor that failed is left out.
         cameras: list[CameraFeature] = []
@@ -372,6 +380,7 @@ class Pipeline:
         # Believe: what is plainly broken has no say while another sensor works.
         seeing = [camera.source for camera in cameras] + [lidar.source for lidar in lidars]
         believed = self._gate.believed(seeing, now_ns)
+        doubted = any(lidar.source not in believed for lidar in lidars)
         weight = {name: self._gate.trust(name, now_ns) for name in believed}
         cameras = [camera for camera in cameras if camera.source in believed]
         lidars = [lidar for lidar in lidars if lidar.source in believed]
@@ -404,7 +413,7 @@ class Pipeline:
             reliability=reliability,
             pose=pose,
             target=target,
-            obstacles=self._obstacles(scans, cameras, odom_from_base, tick_ns),
+            obstacles=self._obstacles(scans, cameras, odom_from_base, tick_ns, objects, doubted),
             by_deadline=due.by_deadline,
         )
 
@@ -462,16 +471,22 @@ class Pipeline:
 
     def _obstacles(
         self, scans: list[tuple[Evidence, Float]], cameras: list[CameraFeature],
-        odom_from_base: Float | None, tick_ns: int,
+        odom_from_base: Float | None, tick_ns: int, objects: Sequence[FusedObject], doubted: bool,
     ) -> ObstacleGrid | None:  # fmt: skip
-        """The grid of all scans at the tick, and of what is remembered where they see nothing."""
+        """The grid of all scans at the tick, and of what is remembered where they see nothing.
+
+        What moves, and what a lidar shows that is not believed, is not remembered.
+        """
         points = obstacle_points(scans, cameras)
         if points is None:
             return None
         # One scan at the tick has had it made already.
         grid = self._grid_of(points) if isinstance(points, np.ndarray) else points.result()
         with self._stopwatch.measure("remember"):
-            return self._obstacle_memory.complete(grid, odom_from_base, tick_ns)
+            moving = [each for each in objects if may_move(each)]
+            return self._obstacle_memory.complete(
+                grid, odom_from_base, tick_ns, moving=moving, learn=not doubted
+            )
 
     def _grid_of(self, points: NDArray[np.floating]) -> ObstacleGrid:
         with self._stopwatch.measure("obstacles"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -436,3 +437,25 @@ def test_one_that_keeps_up_answers_the_newest_instant_and_passes_over_the_rest()
     assert oldest is not None and newest is not None
     assert oldest.stamp_ns == START and newest.stamp_ns == START + 900 * MS
     assert eager.tick(now_ns) is None
+
+
+def test_what_was_kept_in_one_odometry_frame_is_forgotten_in_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pipeline = Pipeline(FusionConfig())
+    forgotten: list[str] = []
+    rooms = {"_tracker": "reset", "_obstacle_memory": "reset", "_keeper": "lose_place"}
+    for name, forget in rooms.items():
+        monkeypatch.setattr(getattr(pipeline, name), forget, partial(forgotten.append, name))
+    first, second = stream(1.0), stream(1.0, START + 3000 * MS)
+    drive(pipeline, first + second)
+    assert forgotten == []
+    # The driver begins somewhere else, after two seconds of silence.
+    again = [
+        (now_ns, replace(each, odom_from_base=planar(-40.0, 0.0, 0.0)))
+        if isinstance(each, OdometrySample)
+        else (now_ns, each)
+        for now_ns, each in stream(1.0, START + 6000 * MS)
+    ]
+    drive(pipeline, again)
+    assert forgotten == list(rooms)

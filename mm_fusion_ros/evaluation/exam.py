@@ -230,9 +230,14 @@ def code_digest(*more: str) -> str:
     Args:
         more: further rooms and files of the package that belong to it.
     """
+    return digest_of((*CODE_OF_RECORDS, *FILES_OF_RECORDS, *more))
+
+
+def digest_of(names: Sequence[str]) -> str:
+    """SHA-256 of rooms and files of the package."""
     package = Path(__file__).resolve().parents[1]
     files: list[Path] = []
-    for name in (*CODE_OF_RECORDS, *FILES_OF_RECORDS, *more):
+    for name in names:
         place = package / name
         files += [place] if name.endswith(".py") else sorted(place.rglob("*.py"))
     digest = hashlib.sha256()

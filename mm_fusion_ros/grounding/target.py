@@ -11,12 +11,17 @@ from mm_fusion_ros.config import CommandConfig, GroundingConfig
 from mm_fusion_ros.geometry import inverse, planar, wrap_angle, yaw_of
 from mm_fusion_ros.grounding.command import ParsedCommand, parse
 from mm_fusion_ros.grounding.resolver import probability_of, resolve
-from mm_fusion_ros.outputs import ActionTarget, FusedObject, HoldReason, Intent, PoseEstimate
+from mm_fusion_ros.outputs import (
+    RESTING_MPS,
+    ActionTarget,
+    FusedObject,
+    HoldReason,
+    Intent,
+    PoseEstimate,
+)
 from mm_fusion_ros.samples import Command, Float
 
 NS = 1_000_000_000
-# An object slower than this rests, and will be where it was [m/s].
-_RESTING_MPS = 0.4
 # How much one sight of the object counts against what was believed of it.
 _NEW_SIGHT = 0.3
 # A lock is given up when the object is less probable than this part of what a new one needs.
@@ -49,8 +54,8 @@ class Lock:
 
     @property
     def resting(self) -> bool:
-        """Whether it stood still when it was last seen."""
-        return bool(np.linalg.norm(self.velocity) < _RESTING_MPS)
+        """Whether it stood still when it was last seen, and so will be where it was."""
+        return bool(np.linalg.norm(self.velocity) < RESTING_MPS)
 
 
 def edge_distance(size: Float, yaw: float, direction: float) -> float:
@@ -102,6 +107,11 @@ class TargetKeeper:
         self._told_ns = 0
         self._lock: Lock | None = None
         self._odom_from_base: Float | None = None
+
+    def lose_place(self) -> None:
+        """Forgets where the object is, since the odometry frame is another one; not the command."""
+        self._lock = None
+        self._odom_from_base = None
 
     @property
     def parsed(self) -> ParsedCommand | None:
@@ -225,10 +235,9 @@ class TargetKeeper:
             place = (odom_from_base @ np.array([*each.centre, 1.0]))[:2]
             distance = float(np.linalg.norm(place - expected))
             least = _RELEASE * self._grounding.min_probability
-            fits = (
-                each.probability_of_class(lock.class_name) >= least
-                and probability_of(parsed, each, self._grounding) >= least
-            )
+            # A lock may be of a class that nobody named, where another becomes more probable.
+            alike = bool(parsed.classes) or each.probability_of_class(lock.class_name) >= least
+            fits = alike and probability_of(parsed, each, self._grounding) >= least
             if fits and distance <= reach:
                 reach, best = distance, each
         return best

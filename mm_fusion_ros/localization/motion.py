@@ -7,12 +7,14 @@ from bisect import bisect_left
 
 import numpy as np
 
-from mm_fusion_ros.geometry import interpolate, inverse, transform
+from mm_fusion_ros.geometry import interpolate, inverse, transform, yaw_of
 from mm_fusion_ros.samples import Float, OdometrySample
 
 NS = 1_000_000_000
 # Faster displacement means that the odometry frame itself jumped [m/s].
 MAX_SPEED_MPS = 60.0
+# A driver that was silent for so long may have been restarted; what a robot may do meanwhile.
+SILENCE_S, LEAST_SPEED_MPS, LEAST_RATE_RADPS = 0.5, 1.0, 0.5
 
 
 def is_finite(sample: OdometrySample) -> bool:
@@ -56,8 +58,29 @@ def is_discontinuous(
     return distance > 0.5 + max_speed_mps * seconds
 
 
+def has_restarted(earlier: OdometrySample, later: OdometrySample) -> bool:
+    """Whether, after a silence, the robot is where it cannot have come to: in another frame.
+
+    Many drivers leave the twist empty, so only a silence is judged by it, not every sample.
+    """
+    seconds = (later.stamp_ns - earlier.stamp_ns) / NS
+    if seconds < SILENCE_S:
+        return False
+    before_from_after = inverse(earlier.odom_from_base) @ later.odom_from_base
+    way_m = float(np.linalg.norm(before_from_after[:3, 3]))
+    turn = abs(yaw_of(before_from_after))
+    twists = np.abs([earlier.twist, later.twist])
+    speed = max(float(np.linalg.norm(twists[:, :3], axis=1).max()), LEAST_SPEED_MPS)
+    rate = max(float(np.linalg.norm(twists[:, 3:], axis=1).max()), LEAST_RATE_RADPS)
+    return way_m > 0.5 + 1.5 * speed * seconds or turn > 0.5 + 1.5 * rate * seconds
+
+
 class MotionBuffer:
-    """Odometry poses over time, bounded, interpolated, extrapolated a little."""
+    """Odometry poses over time, bounded, interpolated, extrapolated a little.
+
+    Attributes:
+        frame: counts the odometry frames: what was kept in the one before means nothing now.
+    """
 
     def __init__(
         self,
@@ -83,6 +106,7 @@ class MotionBuffer:
         self._capacity = capacity
         self._stamps: list[int] = []
         self._samples: list[OdometrySample] = []
+        self.frame = 0
 
     def __len__(self) -> int:
         return len(self._stamps)
@@ -93,7 +117,8 @@ class MotionBuffer:
         return self._stamps[-1] if self._stamps else None
 
     def reset(self) -> None:
-        """Forgets everything."""
+        """Forgets everything: another frame begins."""
+        self.frame += 1
         self._stamps.clear()
         self._samples.clear()
 
@@ -112,7 +137,9 @@ class MotionBuffer:
         if at < len(self._stamps) and self._stamps[at] == stamp:
             return
         newest = self._samples[-1] if at == len(self._stamps) > 0 else None
-        if newest is not None and is_discontinuous(newest, sample, self._max_speed_mps):
+        if newest is not None and (
+            is_discontinuous(newest, sample, self._max_speed_mps) or has_restarted(newest, sample)
+        ):
             self.reset()
             at = 0
         self._stamps.insert(at, stamp)

@@ -1,7 +1,8 @@
 """What to steer around: an occupancy grid from lidar returns.
 
 Walls, kerbs and bushes are no object class, so they are taken from the points themselves: what
-stands on the ground is occupied, what a ray crossed on its way is free, the rest is unknown.
+stands on the ground is occupied, what a ray crossed on its way over floor is free, the rest is
+unknown. Nearer than the first floor that a ray meets it passes over what is low.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def obstacle_grid(
 
     first, clear = _clear_range(ray, distance, np.flatnonzero(floor), blocks)
     free = range_of_cell + config.resolution_m < clear[ray_of_cell]
-    free &= range_of_cell + config.resolution_m > first[ray_of_cell]
+    free &= range_of_cell >= first[ray_of_cell]
     free = free.reshape(across, across)
     free |= _inside(seen, across) > 0
     # A single return is too little for an obstacle, and too much for a free cell.
@@ -101,7 +102,8 @@ def obstacle_grid(
     cells[free] = FREE
     cells[_inside(occupied, across)] = OCCUPIED
     cells[_footprint(across, config)] = FREE
-    return ObstacleGrid(cells, config.resolution_m, np.array([-half, -half]))
+    doubtful = (_inside(standing, across) > 0) & (cells == UNKNOWN)
+    return ObstacleGrid(cells, config.resolution_m, np.array([-half, -half]), doubtful)
 
 
 def _polar_place(

@@ -233,8 +233,12 @@ def judge(
 
     there = _total((weight[n] * exists_evidence(each) for n, each in looks.items()), (count, 3))
     logits = calibration.final_scale * logits + calibration.final_bias
-    classes = sigmoid(logits + (there @ np.asarray(calibration.exists_weights))[:, None])
+    by_images = there @ np.asarray(calibration.exists_weights)
+    classes = sigmoid(logits + by_images[:, None])
     probability = classes[np.arange(count), kind]
+    exists = np.log(on_grid(class_logits, calibration)[0])
+    exists = exists - np.log1p(-np.exp(exists))
+    any_class = sigmoid(calibration.final_scale * exists + calibration.final_bias + by_images)
 
     colours = _colours(looks, calibration, weight, count)
     clear = colours.max(axis=1) >= calibration.unknown_below
@@ -243,20 +247,27 @@ def judge(
         probability=probability,
         colour=np.where(clear, colours.argmax(axis=1), NO_COLOUR),
         colour_probability=np.where(clear, colours.max(axis=1), 0.0),
-        classes=_within(classes, kind, probability),
+        classes=_within(classes, kind, any_class),
         colours=colours,
         shares=_shares(class_logits, voices, calibration),
     )
 
 
-def _within(classes: Float, best: NDArray[np.int64], probability: Float) -> Float:
-    """What was calibrated for the best class, for all: the others have at most what it leaves."""
+def _within(classes: Float, best: NDArray[np.int64], exists: Float) -> Float:
+    """What was calibrated for the best class, for all: together no more than that anything exists.
+
+    Args:
+        classes: (n, classes) probabilities, each as if it were the best.
+        best: (n,) index of the best.
+        exists: (n,) probability of any, calibrated as if it were the best class; at least as much
+            as that of the best is believed.
+    """
     rows = np.arange(len(classes))
     others = classes.copy()
     others[rows, best] = 0.0
-    left = np.minimum(1.0, (1.0 - probability) / np.maximum(others.sum(axis=1), 1e-12))
-    others *= left[:, None]
-    others[rows, best] = probability
+    left = np.maximum(exists - classes[rows, best], 0.0)
+    others *= np.minimum(1.0, left / np.maximum(others.sum(axis=1), 1e-12))[:, None]
+    others[rows, best] = classes[rows, best]
     return others
 
 

@@ -25,7 +25,7 @@ from scipy.optimize import linear_sum_assignment
 
 from mm_fusion_ros.config import TrackingConfig
 from mm_fusion_ros.geometry import inverse, wrap_angle, yaw_of
-from mm_fusion_ros.outputs import CLASSES, COLOURS, UNKNOWN_COLOUR, FusedObject
+from mm_fusion_ros.outputs import CLASSES, COLOURS, RESTING_MPS, UNKNOWN_COLOUR, FusedObject
 from mm_fusion_ros.samples import Float
 
 # Per class: how hard it accelerates [m/s^2], and how fast it may be when first seen [m/s].
@@ -65,14 +65,17 @@ LIKENESS = np.array(
 )
 # Weight of the newest size and heading once a track is old.
 NEWEST = 0.4
-# How long what was seen of an object counts [s], by whether it rests: what moves, another may be
-# taken for; and up to which speed it does [m/s].
+# In this time [s] a word's weight falls to 37 % of what a new one has, by whether the object rests:
+# for what moves, another may be taken.
 MEMORY_RESTING_S, MEMORY_MOVING_S = 20.0, 4.0
-RESTING_MPS = 0.4
 # An object of which nothing is known is there this probably; telling the same is telling nothing.
 PRIOR = 0.2
-# What a word that doubts an object counts, where fewer sensors speak than when it was believed.
+# No word is taken for surer than this.
+SUREST = 0.99
+# What a word that doubts an object counts, where fewer sensors speak than when it was believed; one
+# that gives another class at least even odds is no doubt.
 OF_FEWER = 0.03
+EVEN = 0.5
 # The least weight of any word, so that a memory fades where nothing is told.
 LEAST_WEIGHT = 0.02
 # A colour less probable than this is "unknown".
@@ -95,7 +98,7 @@ class _Track:
         yaw: heading in the odometry frame [rad].
         belief: (sum(PARTS),) float64, probabilities.
         weight: (3,) float64, of each of its parts.
-        sources: the sensors that told it.
+        sources: the sensors that told of it, the last time that others did than before.
         last: the newest detection, in base_link of its tick.
     """
 
@@ -119,6 +122,11 @@ class _Track:
     @property
     def rests(self) -> bool:
         return bool(np.hypot(self.state[3], self.state[4]) < RESTING_MPS)
+
+
+def may_move(thing: FusedObject) -> bool:
+    """Whether it moves, or is of a class that does when it likes."""
+    return thing.class_name in ACCELERATION or not thing.rests
 
 
 class Tracker:
@@ -146,8 +154,8 @@ class Tracker:
         """The tick's objects with ids and velocities.
 
         Args:
-            objects: detections in base_link at the tick. Those whose position is not finite are
-                left out.
+            objects: detections in base_link at the tick. Those whose position or probability is
+                not finite are left out.
             odom_from_base: (4, 4) float64, the robot's place in the odometry frame; None without
                 odometry: then the last known place holds, and without any, velocities are
                 relative to the robot.
@@ -161,7 +169,11 @@ class Tracker:
             self.reset()
         self._place(odom_from_base)
         self._predict(stamp_ns)
-        objects = [each for each in objects if np.isfinite(each.centre).all()]
+        objects = [
+            each
+            for each in objects
+            if np.isfinite(each.centre).all() and np.isfinite(each.class_probability)
+        ]
         positions, noises = self._measurements(objects)
         pairs = self._assign(objects, positions, noises)
         self._correct(pairs, positions, noises)
@@ -325,9 +337,12 @@ class Tracker:
         words, new = told[indices], weights[indices]
         for row, (index, track) in enumerate(pairs.items()):
             sources = frozenset(objects[index].support)
-            if sources < track.sources and words[row, EXISTS] < track.belief[EXISTS]:
-                new[row] *= OF_FEWER
-            else:
+            word, belief = words[row], track.belief
+            kind = int(word[CLASS].argmax())
+            clear = word[EXISTS] * word[CLASS][kind] >= EVEN and kind != belief[CLASS].argmax()
+            if sources < track.sources and word[EXISTS] < belief[EXISTS] and not clear:
+                new[row] = np.maximum(OF_FEWER * new[row], LEAST_WEIGHT)
+            if not sources <= track.sources:
                 track.sources = sources
         seconds = np.array([(stamp_ns - track.seen_ns) * 1e-9 for track in tracks])
         memory_s = np.array([MEMORY_RESTING_S if t.rests else MEMORY_MOVING_S for t in tracks])
@@ -415,12 +430,13 @@ def _told(objects: Sequence[FusedObject]) -> tuple[Float, Float]:
         return np.zeros((0, sum(PARTS))), np.zeros((0, len(PARTS)))
     classes = _finite([[o.probability_of_class(name) for name in CLASSES] for o in objects])
     colours = _finite([[o.probability_of_colour(name) for name in COLOURS] for o in objects])
-    exists = np.clip(classes.sum(axis=1), SMALLEST, 1.0 - SMALLEST)
+    exists = np.clip(classes.sum(axis=1), 0.0, 1.0)
+    sure = np.clip(exists, 1.0 - SUREST, SUREST)
     which = classes / np.maximum(classes.sum(axis=1), SMALLEST)[:, None]
     colours /= np.maximum(colours.sum(axis=1), SMALLEST)[:, None]
     weights = np.column_stack(
         [
-            np.abs(np.log(exists / (1.0 - exists)) - np.log(PRIOR / (1.0 - PRIOR))),
+            np.abs(np.log(sure / (1.0 - sure)) - np.log(PRIOR / (1.0 - PRIOR))),
             exists * _sharpness(which),
             exists * _sharpness(colours),
         ]

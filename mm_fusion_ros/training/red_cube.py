@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from mm_fusion_ros.evaluation.archive import write_json
-from mm_fusion_ros.evaluation.exam import code_digest, examined
+from mm_fusion_ros.evaluation.exam import digest_of, examined
 from mm_fusion_ros.evaluation.faulted import FINGERPRINT, check_fingerprint
 from mm_fusion_ros.model.fusion_net import STRATEGIES
 from mm_fusion_ros.model.heads import DetectionHead
@@ -29,6 +29,7 @@ from mm_fusion_ros.perception import maps
 from mm_fusion_ros.perception.grid import FEATURE_CELLS, RASTER
 
 KEPT = "parts"
+CODE = ("model", "perception/maps.py", "perception/grid.py", "training/red_cube.py")
 CELLS = 8
 CAMERA_CHANNELS, LIDAR_CHANNELS, FUSED_CHANNELS = 16, 24, 32
 COLOURS, SHAPES = 8, 4
@@ -234,8 +235,14 @@ def _train(
 def accuracy_of(budget: Budget, asked: tuple[str, str, int]) -> float:
     """Accuracy of (name, part, seed), where the part is "a" or "b"."""
     name, part, seed = asked
-    torch.set_num_threads(1)  # as many processes as there are processors do better
     return PARTS[part](name, budget, seed)
+
+
+def _examiner(budget: Budget, alone: bool) -> Callable[[tuple[str, str, int]], float]:
+    """Called once in each process."""
+    if not alone:
+        torch.set_num_threads(1)  # as many processes as there are processors do better
+    return partial(accuracy_of, budget)
 
 
 def run(
@@ -262,12 +269,12 @@ def run(
     done: dict[tuple[str, str, int], float] = {}
     if kept is not None:
         kept.mkdir(parents=True, exist_ok=True)
-        how = {"budget": asdict(budget), "code": code_digest("model", "training/red_cube.py")}
+        how = {"budget": asdict(budget), "code": digest_of(CODE)}
         check_fingerprint(kept / FINGERPRINT, how)
         done = {each: _read(path) for each in asked if (path := _path(kept, each)).exists()}
     left = [each for each in asked if each not in done]
     if left:
-        found = examined(partial(partial, accuracy_of, budget), left, processes, "red cube")
+        found = examined(partial(_examiner, budget, processes <= 1), left, processes, "red cube")
         for each, accuracy in zip(left, found, strict=True):
             done[each] = accuracy
             if kept is not None:

@@ -95,3 +95,27 @@ def test_moving_is_told_from_the_twist():
     assert buffer.moving(at(9.0)) is None
     buffer.reset()
     assert buffer.moving(at(1.1)) is None
+
+
+def at_time(seconds, x, yaw=0.0, speed=0.0):
+    return odometry(at(1000.0 + seconds), planar(x, 0.0, yaw), speed, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("later", "restarted"),
+    [
+        (at_time(2.0, 6.5), False),  # silent, and still where it was
+        (at_time(2.0, 8.0, speed=1.2), False),  # it drove on meanwhile
+        (at_time(2.0, 0.0), True),  # back at the origin
+        (at_time(2.0, 6.0, yaw=3.0), True),  # turned about within two seconds
+        (at_time(0.1, 7.5), False),  # fast, by a driver that tells no twist
+        (at_time(0.1, 30.0), True),
+    ],
+)
+def test_another_odometry_frame_is_counted(later, restarted):
+    buffer = MotionBuffer()
+    buffer.push(at_time(0.0, 6.0))
+    before = buffer.frame
+    buffer.push(later)
+    assert (buffer.frame > before) == restarted
+    assert len(buffer) == (1 if restarted else 2)

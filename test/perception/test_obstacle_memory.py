@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from mm_fusion_ros.config import ObstaclesConfig
-from mm_fusion_ros.geometry import planar
-from mm_fusion_ros.outputs import ObstacleGrid
+from mm_fusion_ros.geometry import from_euler, planar
+from mm_fusion_ros.outputs import FusedObject, ObstacleGrid
 from mm_fusion_ros.perception.obstacle_memory import REACH_M, ObstacleMemory
 from mm_fusion_ros.perception.obstacles import FREE, OCCUPIED, UNKNOWN
 from mm_fusion_ros.samples import Float
@@ -15,6 +17,10 @@ from mm_fusion_ros.samples import Float
 SECOND_NS = 1_000_000_000
 T0 = 1_700_000_000 * SECOND_NS
 BLIND_M = 3.0
+PERSON = FusedObject(
+    1, "pedestrian", 0.9, "unknown", 0.0, np.zeros(3), np.array([0.5, 0.5, 1.8]), 0.0,
+    np.array([0.0, 1.3, 0.0]), np.eye(3),
+)  # fmt: skip
 
 
 def seen_from(odom_from_base: Float, post: tuple[float, float] | None) -> ObstacleGrid:
@@ -91,13 +97,65 @@ def test_a_cell_far_away_that_has_the_same_place_in_the_store_is_not_taken_for_i
         assert not (grid.cells == OCCUPIED).any()
 
 
-def test_an_odometry_that_begins_anew_leaves_no_ghosts() -> None:
+def tilted(x: float, z: float, pitch: float) -> Float:
+    """A pose as an odometry in three dimensions gives it."""
+    return from_euler(np.array([x, 0.0, z]), 0.0, pitch, 0.3)
+
+
+@pytest.mark.parametrize(("z", "pitch"), [(3.0, 0.09), (30.0, 0.17), (-10.0, -0.17)])
+def test_height_and_tilt_of_the_odometry_move_nothing(z: float, pitch: float) -> None:
     memory = ObstacleMemory(ObstaclesConfig())
-    memory.complete(seen_from(np.eye(4), (4.0, 0.0)), np.eye(4), T0)
-    there = planar(2.0, 0.0, 0.0)
-    fresh = seen_from(there, None)
-    grid = memory.complete(fresh, there, T0 + SECOND_NS // 100)
-    assert np.array_equal(grid.cells, fresh.cells)
+    level = planar(0.0, 0.0, 0.3)
+    post = (4.0, 1.0)
+    memory.complete(seen_from(level, post), tilted(0.0, z, pitch), T0)
+    blind = ObstacleGrid(np.full((160, 160), UNKNOWN, np.int8), 0.25, np.array([-20.0, -20.0]))
+    grid = memory.complete(blind, tilted(0.0, z, pitch), T0 + SECOND_NS)
+    assert at(grid, level, post) == OCCUPIED
+    assert (grid.cells == OCCUPIED).sum() < 12
+
+
+def test_who_walks_leaves_no_wall_behind() -> None:
+    for moving in (False, True):
+        memory = ObstacleMemory(ObstaclesConfig())
+        for step in range(40):
+            # Across the way, 1.7 m ahead, where no floor is ever seen; the lidar sees the body.
+            y = -2.6 + 0.13 * step
+            grid = seen_from(np.eye(4), None)
+            x_cells, y_cells = 20.0 / 0.25 + 1.7 / 0.25, (20.0 + y) / 0.25
+            grid.cells[int(y_cells) : int(y_cells) + 2, int(x_cells) : int(x_cells) + 2] = OCCUPIED
+            person = replace(PERSON, centre=np.array([1.8, y + 0.2, 0.9]))
+            result = memory.complete(
+                grid, np.eye(4), T0 + step * SECOND_NS // 10, moving=[person] if moving else []
+            )
+            assert (result.cells == OCCUPIED).sum() >= 4
+        gone = memory.complete(seen_from(np.eye(4), None), np.eye(4), T0 + 5 * SECOND_NS)
+        assert (gone.cells == OCCUPIED).any() == (not moving)
+
+
+def test_what_is_not_believed_is_not_remembered() -> None:
+    memory = ObstacleMemory(ObstaclesConfig())
+    memory.complete(seen_from(np.eye(4), (4.0, 0.0)), np.eye(4), T0, learn=False)
+    near = planar(2.0, 0.0, 0.0)
+    fresh = seen_from(near, None)
+    assert np.array_equal(memory.complete(fresh, near, T0 + SECOND_NS).cells, fresh.cells)
+
+
+def test_a_cell_in_which_something_is_met_is_not_taken_for_free() -> None:
+    memory = ObstacleMemory(ObstaclesConfig())
+    memory.complete(seen_from(np.eye(4), None), np.eye(4), T0)
+    grid = seen_from(np.eye(4), None)
+    grid.cells[82, 100] = UNKNOWN
+    doubtful = np.zeros((160, 160), bool)
+    doubtful[82, 100] = True
+    met = replace(grid, doubtful=doubtful)
+    assert memory.complete(grid, np.eye(4), T0 + 1).cells[82, 100] == FREE
+    assert memory.complete(met, np.eye(4), T0 + 1).cells[82, 100] == UNKNOWN
+
+
+def test_it_can_be_switched_off() -> None:
+    memory = ObstacleMemory(ObstaclesConfig(remember_s=0.0))
+    grid = seen_from(np.eye(4), (4.0, 0.0))
+    assert memory.complete(grid, np.eye(4), T0) is grid
 
 
 def test_without_odometry_or_after_a_reset_nothing_is_remembered() -> None:

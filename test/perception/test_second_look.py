@@ -263,6 +263,12 @@ def test_every_class_and_colour_gets_its_probability_and_all_are_no_more_than_on
         assert classes[BOX] == pytest.approx(result.probability[0]) and classes.argmax() == BOX
         assert classes.sum() <= 1.0 + 1e-9
         assert classes[CLASSES.index("barrel")] > 10.0 * classes[CLASSES.index("car")]
+    # An image that cannot tell which of three it is does not make it certain that there is one.
+    torn = look("box", "red", sure=0.4, none=0.1)
+    torn.classes[0, [CLASSES.index("barrel"), CLASSES.index("ball")]] = 0.3, 0.2
+    calibration = Calibration(final_scale=0.8, final_bias=0.3, exists_weights=(0.4, 0.1, 0.3))
+    (classes,) = said(on_grid(box=-0.6, barrel=-0.8), calibration, front=torn).classes
+    assert classes.max() < classes.sum() < 0.95
     # No image: nothing is known of the colour.
     assert result.colours[0] == pytest.approx(1.0 / len(COLOURS))
     seen = said(unsure, front=look("box", "red"))

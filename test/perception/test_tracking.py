@@ -261,7 +261,22 @@ def test_what_fewer_sensors_say_is_hardly_a_word_against_what_more_of_them_said(
     assert after(told({"ball": 0.7}), 20, by_lidar, 100).class_probability < 0.4
     # A word for it counts, and so does one of others against it.
     assert after(by_both, 20, told({"box": 0.95}), 20).class_name == "box"
+    assert after(by_both, 20, told({"box": 0.6}), 60).class_name == "box"
     assert after(by_both, 20, told({"ball": 0.1}, "left lidar"), 100).class_probability < 0.4
+
+
+def test_one_word_for_it_does_not_take_the_memory_of_more_sensors_away() -> None:
+    by_both = told({"ball": 0.7}, "camera lidar")
+    tracker = Tracker(TrackingConfig())
+    words = [by_both] * 20 + [told({"ball": 0.75})] + [told({"ball": 0.1})] * 80
+    for step, word in enumerate(words):
+        (out,) = tracker.update([word], np.eye(4), T0 + step * STEP_NS)
+    assert out.class_probability > 0.5
+
+
+def test_a_probability_that_is_none_is_no_detection() -> None:
+    tracker = Tracker(TrackingConfig())
+    assert tracker.update([replace(told({"box": 0.9}), class_probability=np.nan)], None, T0) == ()
 
 
 def test_ten_looks_at_one_view_are_no_surer_than_one() -> None:
