@@ -76,8 +76,9 @@ SUREST = 0.99
 # that gives another class at least even odds is no doubt.
 OF_FEWER = 0.03
 EVEN = 0.5
-# The least weight of any word, so that a memory fades where nothing is told.
-LEAST_WEIGHT = 0.02
+# The least weight of a word on each of the parts, so that a memory fades where nothing is told: a
+# colour that no camera sees but slowly, for it may only be another object's.
+LEAST_WEIGHT = np.array([0.02, 0.02, 0.002])
 # A colour less probable than this is "unknown".
 UNKNOWN_BELOW = 0.2
 # A belief in a row: that it is there; the classes, given that; the colours.

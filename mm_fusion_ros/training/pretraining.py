@@ -25,8 +25,16 @@ from mm_fusion_ros.model.fusion_net import FusionNet
 from mm_fusion_ros.perception.decode import Calibration, decode
 from mm_fusion_ros.training import cache
 from mm_fusion_ros.training.cases import findings_of, truths_of
-from mm_fusion_ros.training.dataset import PLAIN, Batch, Needs, SceneDataset, collate
-from mm_fusion_ros.training.train import STAGES, TrainConfig, Trainer, to_device
+from mm_fusion_ros.training.contrast import Contrast
+from mm_fusion_ros.training.dataset import PLAIN, Batch, SceneDataset, collate
+from mm_fusion_ros.training.train import (
+    NEEDS,
+    STAGES,
+    TrainConfig,
+    Trainer,
+    stage_loss,
+    to_device,
+)
 
 RESULTS = "results.json"
 SHARES = (0.01, 0.1, 1.0)
@@ -34,10 +42,6 @@ STARTS = ("random", "contrast")
 BATCH = 8
 LEAST_PROBABILITY, MOST_OBJECTS = 0.01, 60
 REPLICATES = 1000
-NEEDS = {
-    "lidar": Needs(images=False, grid=False, subsets=()),
-    "camera": Needs(taught=False, raster=False, subsets=()),
-}
 LEARNS = {"lidar": ("lidar",), "camera": ("image", "camera")}
 
 
@@ -60,7 +64,9 @@ class Budget:
 def specialist_precision(
     net: FusionNet, folder: Path, seeds: Sequence[int], who: str
 ) -> dict[str, float]:
-    """MAP (class right, full circle) of one sensor's own answers, uncalibrated.
+    """MAP (class right, full circle) of one sensor's own answers, uncalibrated, and their loss.
+
+    The loss tells two networks apart before either finds anything.
 
     Args:
         net: of which one encoder and its head are asked.
@@ -69,7 +75,7 @@ def specialist_precision(
         who: "lidar" or "camera"; each is asked for what it gets enough of.
 
     Returns:
-        "map", and "low" and "high" of its 95 % bootstrap interval.
+        "map", "low" and "high" of its 95 % bootstrap interval, and "loss", the mean of the stage.
     """
     net = net.eval()
     loader: DataLoader[Batch] = DataLoader(
@@ -77,6 +83,8 @@ def specialist_precision(
         BATCH, collate_fn=collate,
     )  # fmt: skip
     findings: list[Findings] = []
+    losses: list[float] = []
+    draw = torch.Generator()
     for loaded in loader:
         batch = to_device(loaded, torch.device("cpu"))
         if who == "lidar":
@@ -84,6 +92,8 @@ def specialist_precision(
         else:
             answers = net.camera_head(net.camera(batch.cameras)[0])
         findings += [_findings(answer) for answer in answers.numpy()]
+        loss = stage_loss(net, Contrast(), batch, who, draw)["total"]
+        losses += [float(loss)] * len(answers)
     truths = [_truths(cache.load(cache.path_of(folder, seed)), who) for seed in seeds]
     protocol = load_protocol()
     estimate = mean_average_precision(
@@ -92,7 +102,7 @@ def specialist_precision(
         rule=protocol.precision,
     ).overall  # fmt: skip
     low, high = estimate.interval
-    return {"map": estimate.value, "low": low, "high": high}
+    return {"map": estimate.value, "low": low, "high": high, "loss": float(np.mean(losses))}
 
 
 def _findings(answer: np.ndarray) -> Findings:
@@ -136,7 +146,7 @@ def run(
         for share in SHARES:
             for start in STARTS:
                 name = f"{sensor}, {share:g}, {start}"
-                if name in results:
+                if "loss" in results.get(name, {}):
                     continue
                 config = _like(base, budget.steps(*LEARNS[sensor]), clean, share)
                 trainer = Trainer(config, folder, out / name.replace(", ", "_"), device)
@@ -159,16 +169,18 @@ def _like(
 
 
 def table(results: Mapping[str, Mapping[str, float]]) -> str:
-    """As text: mAP with its interval, a line for each sensor and share of the labels."""
-    lines = [f"{'mAP, class right':<18}" + "".join(f"{start:>24}" for start in STARTS)]
+    """As text: mAP with its interval and loss, a line for each sensor and share of the labels."""
+    lines = [f"{'mAP, class right':<18}" + "".join(f"{start + ', loss':>32}" for start in STARTS)]
     for name in dict.fromkeys(key.rpartition(", ")[0] for key in results):
         sensor, share = name.split(", ")
         cells = []
         for start in STARTS:
             row = results.get(f"{name}, {start}")
             cells.append(
-                f"{row['map']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" if row else "not run"
+                f"{row['map']:.3f} [{row['low']:.3f}, {row['high']:.3f}], {row['loss']:.3f}"
+                if row
+                else "not run"
             )
         label = f"{sensor}, {100 * float(share):g} %"
-        lines.append(f"{label:<18}" + "".join(f"{cell:>24}" for cell in cells))
+        lines.append(f"{label:<18}" + "".join(f"{cell:>32}" for cell in cells))
     return "\n".join(lines)

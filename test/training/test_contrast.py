@@ -122,6 +122,7 @@ def test_the_experiment_goes_on_where_it_stopped(folder: Path, tmp_path: Path) -
     results = pretraining.run(folder, tmp_path, ("lidar", "camera"), budget, base)
     assert len(results) == 2 * 3 * 2
     assert all(0.0 <= row["low"] <= row["map"] <= row["high"] for row in results.values())
+    assert all(np.isfinite(row["loss"]) and row["loss"] > 0.0 for row in results.values())
     written = (tmp_path / pretraining.RESULTS).stat().st_mtime_ns
     assert pretraining.run(folder, tmp_path, ("lidar", "camera"), budget, base) == results
     assert (tmp_path / pretraining.RESULTS).stat().st_mtime_ns == written
