@@ -20,7 +20,7 @@ from mm_fusion_ros.outputs import FusedObject, ObstacleGrid
 from mm_fusion_ros.perception.obstacles import FREE, OCCUPIED, UNKNOWN
 from mm_fusion_ros.samples import Float
 
-REACH_M = 8.0
+REACH_M = 5.0
 """Remembered this far around the robot; what is farther, it will see again before it is there."""
 MOST_CELLS = 80
 """In each direction: a fine grid is remembered less far."""
@@ -43,6 +43,8 @@ class ObstacleMemory:
         self._reach = min(math.ceil(REACH_M / config.resolution_m), MOST_CELLS)
         # No two cells that are in reach at once have one place.
         self._across = 2 * (math.ceil(self._reach * math.sqrt(2.0)) + 1)
+        steps = np.arange(-self._reach, self._reach + 1)
+        self._around = np.stack(np.meshgrid(steps, steps)).reshape(2, -1)
         self.reset()
 
     def reset(self) -> None:
@@ -79,12 +81,12 @@ class ObstacleMemory:
     def _filled(
         self, grid: ObstacleGrid, rotation: Float, place: Float, stamp_ns: int
     ) -> ObstacleGrid:
-        rows, columns = np.nonzero(grid.cells == UNKNOWN)
-        x = grid.origin_xy[0] + (columns + 0.5) * grid.resolution_m
-        y = grid.origin_xy[1] + (rows + 0.5) * grid.resolution_m
-        near = np.maximum(np.abs(x), np.abs(y)) < self._reach * self._resolution_m
-        rows, columns = rows[near], columns[near]
-        cell = self._cells_of(np.stack([x[near], y[near]]), rotation, place)
+        first, last = self._window(grid)
+        near = grid.cells[first[1] : last[1], first[0] : last[0]]
+        rows, columns = np.nonzero(near == UNKNOWN)
+        rows, columns = rows + first[1], columns + first[0]
+        middle = (np.stack([columns, rows]) + 0.5) * grid.resolution_m
+        cell = self._cells_of(grid.origin_xy[:, None] + middle, rotation, place)
         slot = tuple(cell % self._across)
         held = (self._cell[slot] == cell.T).all(axis=1)
         held &= stamp_ns - self._written_ns[slot] <= self._keep_ns
@@ -95,6 +97,14 @@ class ObstacleMemory:
         cells[rows[held], columns[held]] = self._value[slot][held]
         return ObstacleGrid(cells, grid.resolution_m, grid.origin_xy, grid.doubtful)
 
+    def _window(self, grid: ObstacleGrid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """First and behind the last column and row (2,) of a grid that are in reach."""
+        middle = np.floor(-grid.origin_xy / grid.resolution_m).astype(np.int64)
+        height, width = grid.cells.shape
+        return np.maximum(middle - self._reach, 0), np.minimum(
+            middle + self._reach, [width, height]
+        )
+
     def _learn(
         self, grid: ObstacleGrid, rotation: Float, place: Float, stamp_ns: int,
         moving: Sequence[FusedObject],
@@ -104,9 +114,7 @@ class ObstacleMemory:
         Each cell of the odometry frame asks what it is now: asked the other way round, some would
         get no answer, and keep what they were.
         """
-        around = np.arange(-self._reach, self._reach + 1)
-        middle = self._cells_of(np.zeros((2, 1)), rotation, place)
-        cell = middle + np.stack(np.meshgrid(around, around)).reshape(2, -1)
+        cell = self._cells_of(np.zeros((2, 1)), rotation, place) + self._around
         here = rotation.T @ ((cell + 0.5) * self._resolution_m - place)
         index = np.floor((here - grid.origin_xy[:, None]) / grid.resolution_m).astype(np.int64)
         height, width = grid.cells.shape

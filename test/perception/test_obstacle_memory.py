@@ -89,7 +89,7 @@ def test_it_is_forgotten_in_time(seconds: float, remembered: bool) -> None:
 
 
 def test_a_cell_far_away_that_has_the_same_place_in_the_store_is_not_taken_for_it() -> None:
-    for x in np.arange(REACH_M, 6.0 * REACH_M, 0.5):
+    for x in np.arange(4.0 + 1.5 * REACH_M, 10.0 * REACH_M, 0.5):
         memory = ObstacleMemory(ObstaclesConfig())
         memory.complete(seen_from(np.eye(4), (4.0, 0.0)), np.eye(4), T0)
         far = planar(float(x), 0.0, 0.0)
@@ -144,12 +144,12 @@ def test_a_cell_in_which_something_is_met_is_not_taken_for_free() -> None:
     memory = ObstacleMemory(ObstaclesConfig())
     memory.complete(seen_from(np.eye(4), None), np.eye(4), T0)
     grid = seen_from(np.eye(4), None)
-    grid.cells[82, 100] = UNKNOWN
+    grid.cells[82, 96] = UNKNOWN
     doubtful = np.zeros((160, 160), bool)
-    doubtful[82, 100] = True
+    doubtful[82, 96] = True
     met = replace(grid, doubtful=doubtful)
-    assert memory.complete(grid, np.eye(4), T0 + 1).cells[82, 100] == FREE
-    assert memory.complete(met, np.eye(4), T0 + 1).cells[82, 100] == UNKNOWN
+    assert memory.complete(grid, np.eye(4), T0 + 1).cells[82, 96] == FREE
+    assert memory.complete(met, np.eye(4), T0 + 1).cells[82, 96] == UNKNOWN
 
 
 def test_it_can_be_switched_off() -> None:
