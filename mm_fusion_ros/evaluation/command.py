@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from mm_fusion_ros.config import ConfigError
-from mm_fusion_ros.evaluation import archive, compare, reactions, reference, unfamiliar, verdicts
+from mm_fusion_ros.evaluation import (
+    archive,
+    compare,
+    drives,
+    reactions,
+    reference,
+    unfamiliar,
+    verdicts,
+)
 from mm_fusion_ros.evaluation.exam import code_digest, fingerprint_of, run_clean
 from mm_fusion_ros.evaluation.faulted import (
     FINGERPRINT,
@@ -44,7 +52,7 @@ from mm_fusion_ros.inference.model_folder import ModelError, ModelFolder
 RESULTS, PAGE = "results.json", "report.html"
 WHOLE = {
     "clean": "", "under faults": "faults", "reactions": "reactions", "unfamiliar": "unfamiliar",
-    "red cube": "red_cube",
+    "drive": "drive", "red cube": "red_cube",
 }  # fmt: skip
 """Parts of the whole exam in their order, and the option of each."""
 
@@ -82,6 +90,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unfamiliar", action="store_true",
         help="whether other surfaces, another lidar and things of no class are noticed as such",
+    )  # fmt: skip
+    parser.add_argument(
+        "--drive", action="store_true",
+        help="whether the simulated robot does what it is told in the yard, also when it loses a "
+        "sensor on the way",
     )  # fmt: skip
     parser.add_argument(
         "--red-cube", action="store_true",
@@ -126,6 +139,8 @@ def evaluate(args: argparse.Namespace) -> int:
     protocol = load_protocol(args.protocol)
     if args.whole:
         return evaluate_whole(args, protocol)
+    if args.drive:
+        return evaluate_drives(args, protocol)
     if args.red_cube:
         return evaluate_red_cube(args, protocol)
     if args.ensemble:
@@ -230,6 +245,27 @@ def evaluate_unfamiliar(args: argparse.Namespace, protocol: Protocol) -> int:
     print(f"machine: {facts['machine']}")
     content = {**facts, **unfamiliar.plain_unfamiliar(result, protocol)}
     content[verdicts.KEY] = verdicts.plain_verdicts(verdicts.of_unfamiliar(result, protocol))
+    return written(out, content)
+
+
+def evaluate_drives(args: argparse.Namespace, protocol: Protocol) -> int:
+    """Whether the robot does what it is told, with errors raised."""
+    folder = ModelFolder.open(args.model)
+    count = args.n or protocol.drive.seeds // (10 if args.quick else 1)
+    digest = digest_of(drives.fingerprint(folder))
+    out = args.out or Path("runs") / "eval" / f"{protocol.name}-drive-{args.split}-{digest}"
+    driven = drives.run_drives(
+        args.model, protocol, out, count=count, split=args.split, processes=args.processes
+    )
+    result = drives.score(driven, protocol)
+    manifest = folder.manifest
+    title = f"{protocol.name}, drive: {manifest.name} {manifest.version}"
+    facts = facts_of(args, protocol, count, "drives", protocol.drive.seeds)
+    print(drives.text(result, f"{title}, {count} seeds of split {args.split}"))
+    print(f"machine: {facts['machine']}")
+    seeds = protocol.chosen_seeds(args.split, count)
+    content = {**facts, **drives.plain_drives(driven, result, seeds)}
+    content[verdicts.KEY] = verdicts.plain_verdicts(verdicts.of_drives(result, protocol))
     return written(out, content)
 
 

@@ -217,6 +217,21 @@ class RedCubeRule:
 
 
 @dataclass(frozen=True)
+class DriveRule:
+    """Bars of the drives in the yard; a protocol's file may say others.
+
+    Attributes:
+        seeds: how many.
+        least: part of the commands carried out with every sensor.
+        lost: the same with any one sensor lost on the way.
+    """
+
+    seeds: int = 20
+    least: float = 0.95
+    lost: float = 0.9
+
+
+@dataclass(frozen=True)
 class UnfamiliarRule:
     """Whether what was never trained on is noticed; see the protocol's file.
 
@@ -301,6 +316,7 @@ class Protocol:
     unfamiliar: UnfamiliarRule = UnfamiliarRule()
     clean: CleanRule = CleanRule()
     red_cube: RedCubeRule = RedCubeRule()
+    drive: DriveRule = DriveRule()
 
     def chosen_seeds(self, split: str, count: int) -> range:
         """The first seeds of a split.
@@ -362,6 +378,7 @@ def parse(content: Mapping[str, Any], digest: str) -> Protocol:
         unfamiliar=UnfamiliarRule(**rest.pop("unfamiliar", {})),
         clean=CleanRule(**_tupled(rest.pop("clean", {}))),
         red_cube=RedCubeRule(**_tupled(rest.pop("red_cube", {}))),
+        drive=DriveRule(**rest.pop("drive", {})),
         **rest,
     )
     named = [figure.region for figure in protocol.figures.values()]

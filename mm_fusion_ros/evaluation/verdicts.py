@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mm_fusion_ros.evaluation.bootstrap import Estimate
+from mm_fusion_ros.evaluation.drives import INTACT, DriveScore
 from mm_fusion_ros.evaluation.protocol import Protocol
 from mm_fusion_ros.evaluation.reactions import Reactions
 from mm_fusion_ros.evaluation.report import bar_table, document, fact_list, with_interval
@@ -127,6 +128,17 @@ def of_red_cube(accuracy: Mapping[str, Mapping[str, float]], protocol: Protocol)
         Verdict("red cube (b), gated", f"{first['b']:.3f}", f">= {rule.least:g}",
                 first["b"] >= rule.least),
     ]  # fmt: skip
+
+
+def of_drives(result: Mapping[str, DriveScore], protocol: Protocol) -> list[Verdict]:
+    """Commands carried out, with every sensor and with each one lost."""
+    rule = protocol.drive
+    return [
+        _least("drive, every sensor", row.done, rule.least)
+        if name == INTACT
+        else _least(f"drive, {name} lost", row.done, rule.lost)
+        for name, row in result.items()
+    ]
 
 
 def _least(name: str, value: Estimate, least: float) -> Verdict:

@@ -74,11 +74,11 @@ PRIOR = 0.2
 SUREST = 0.99
 # What a word that doubts an object counts, where fewer sensors speak than when it was believed; one
 # that gives another class at least even odds is no doubt.
-OF_FEWER = 0.03
+OF_FEWER = 0.01
 EVEN = 0.5
 # The least weight of a word on each of the parts, so that a memory fades where nothing is told: a
 # colour that no camera sees but slowly, for it may only be another object's.
-LEAST_WEIGHT = np.array([0.02, 0.02, 0.002])
+LEAST_WEIGHT = np.array([0.005, 0.0005, 0.0005])
 # A colour less probable than this is "unknown".
 UNKNOWN_BELOW = 0.2
 # A belief in a row: that it is there; the classes, given that; the colours.

@@ -26,9 +26,9 @@ from mm_fusion_ros.ros import terminal
 from mm_fusion_ros.ros.children import Child, Children, tail
 from mm_fusion_ros.ros.execution import executor_of, spin
 from mm_fusion_ros.ros.listener import Listener
-from mm_fusion_ros.ros.mission import Mission
 from mm_fusion_ros.ros.network import ros_environment
 from mm_fusion_ros.ros.places import config_file
+from mm_fusion_ros.sim.mission import Mission
 
 if TYPE_CHECKING:
     from mm_fusion_ros.view.recording import RerunRecording

@@ -19,11 +19,11 @@ from mm_fusion_ros.outputs import ActionTarget, FusedOutput, Intent, ObstacleGri
 from mm_fusion_ros.ros import hearing, qos
 from mm_fusion_ros.ros.answers import values_of
 from mm_fusion_ros.ros.inputs import Inputs
-from mm_fusion_ros.ros.mission import DriveState
 from mm_fusion_ros.ros.parameters import NodeConfig
 from mm_fusion_ros.ros.worker import Arrival, Pending
 from mm_fusion_ros.samples import CameraFrame, LidarScan, Modality
 from mm_fusion_ros.sensors.rejection import Rejected
+from mm_fusion_ros.sim.mission import DriveState
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ from rosgraph_msgs.msg import Clock
 from mm_fusion_ros import geometry
 from mm_fusion_ros.ros import answers, drivers, hearing, qos
 from mm_fusion_ros.ros.execution import run_node
-from mm_fusion_ros.ros.follower import Follower
 from mm_fusion_ros.ros.pace import Pace
 from mm_fusion_ros.ros.parameters import declared
 from mm_fusion_ros.ros.sim_config import SimConfig, injector_of
@@ -38,6 +37,7 @@ from mm_fusion_ros.samples import (
     Sample,
 )
 from mm_fusion_ros.sim.demo_world import demo_world
+from mm_fusion_ros.sim.follower import Follower
 from mm_fusion_ros.sim.simulation import Simulation, SimulationOptions, demo_rig
 from mm_fusion_ros.sim.world import World, WorldOptions, generate
 

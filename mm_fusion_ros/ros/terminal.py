@@ -17,7 +17,7 @@ from rich.text import Text
 from mm_fusion_ros.outputs import FusedOutput, Reliability
 from mm_fusion_ros.ros.answers import label_of
 from mm_fusion_ros.ros.listener import Health
-from mm_fusion_ros.ros.mission import DriveState
+from mm_fusion_ros.sim.mission import DriveState
 from mm_fusion_ros.view import palette
 
 BAR = 12

@@ -28,8 +28,8 @@ from mm_fusion_ros.ros.children import Children
 from mm_fusion_ros.ros.demo import REMAPPED
 from mm_fusion_ros.ros.fusion_node import FusionNode
 from mm_fusion_ros.ros.listener import Listener
-from mm_fusion_ros.ros.mission import Mission
 from mm_fusion_ros.samples import Command, Float, LidarScan, OdometrySample
+from mm_fusion_ros.sim.mission import Mission
 
 pytest.importorskip("open3d", reason="open3d is absent; `make setup` installs it")
 

@@ -9,9 +9,9 @@ from rich.console import Console
 
 from mm_fusion_ros.outputs import ActionTarget, FusedOutput, Intent, Reason, Reliability
 from mm_fusion_ros.ros.listener import Health
-from mm_fusion_ros.ros.mission import DriveState
 from mm_fusion_ros.ros.terminal import LineEditor, panel, plain_line
 from mm_fusion_ros.samples import Modality
+from mm_fusion_ros.sim.mission import DriveState
 
 TARGET = ActionTarget(
     go=True, intent=Intent.GO_TO, text="go to the red box", map_from_target=np.eye(4),

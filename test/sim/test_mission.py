@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mm_fusion_ros.outputs import ActionTarget, HoldReason, Intent
-from mm_fusion_ros.ros.mission import DriveState, Mission
+from mm_fusion_ros.sim.mission import DriveState, Mission
 
 
 def go(text: str, intent: Intent = Intent.GO_TO) -> ActionTarget:

@@ -7,8 +7,8 @@ import pytest
 
 from mm_fusion_ros import geometry
 from mm_fusion_ros.outputs import ActionTarget, HoldReason, Intent
-from mm_fusion_ros.ros.follower import Follower
 from mm_fusion_ros.ros.pace import Pace
+from mm_fusion_ros.sim.follower import Follower
 
 SECOND = 1_000_000_000
 
