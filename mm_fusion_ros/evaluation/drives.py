@@ -41,6 +41,7 @@ from mm_fusion_ros.sim.simulation import Simulation
 COMMANDS = ("go to the red box", "go to the blue ball", "go to the yellow box")
 INTACT = "intact"
 LOSSES = ("camera", "lidar", "gps", "odom")
+LOST_AFTER_S = 1.0
 LIGHTS = ("sun", "shade", "dusk")
 SEEDS = "seeds"
 DONE, HELD, FAILED = "done", "held", "failed"
@@ -82,13 +83,13 @@ class ClosedLoop:
             pipeline: new.
             commands: one after the other.
             limit_s: simulated time for each of them.
-            lost: source of which nothing comes any more, once the first target is given.
+            lost: source of which nothing comes any more, `LOST_AFTER_S` after the first target.
         """
         self._simulation, self._pipeline = simulation, pipeline
         self._mission = Mission(commands, limit_s)
         self._follower = Follower()
         self._lost, self._target = lost, NOT_YET
-        self._is_lost = False
+        self._lost_from_ns: int | None = None
 
     def run(self) -> list[DriveResult]:
         """Drives to the end; what became of each command."""
@@ -117,7 +118,7 @@ class ClosedLoop:
         samples = simulation.step()
         follower.be_at(simulation.now_ns, simulation.state.map_from_base)
         for sample in samples:
-            if not (self._is_lost and sample.source == self._lost):
+            if not (sample.source == self._lost and self._is_lost()):
                 self._pipeline.push(sample, simulation.now_ns)
         for output in due(self._pipeline, simulation.now_ns, at_deadline=False):
             self._take(output)
@@ -129,9 +130,13 @@ class ClosedLoop:
         if said is not None:
             simulation.command(said)
 
+    def _is_lost(self) -> bool:
+        return self._lost_from_ns is not None and self._simulation.now_ns >= self._lost_from_ns
+
     def _take(self, output: FusedOutput) -> None:
         self._target = output.target
-        self._is_lost = self._is_lost or (bool(self._lost) and output.target.go)
+        if output.target.go and self._lost_from_ns is None:
+            self._lost_from_ns = self._simulation.now_ns + round(LOST_AFTER_S * 1e9)
         if output.pose is not None:
             self._follower.believe(output.stamp_ns, output.pose.map_from_base)
         self._follower.obey(output.target)

@@ -28,7 +28,7 @@ from mm_fusion_ros.evaluation.drives import (
 from mm_fusion_ros.evaluation.protocol import load_protocol
 from mm_fusion_ros.inference.model_folder import ModelFolder
 from mm_fusion_ros.localization.odometry import LidarOdometry
-from mm_fusion_ros.outputs import FusedOutput
+from mm_fusion_ros.outputs import FusedOutput, Intent
 from mm_fusion_ros.perception.detector import Detector
 from mm_fusion_ros.pipeline import Pipeline
 from mm_fusion_ros.samples import Sample
@@ -56,18 +56,18 @@ class GoesAtOnce(Pipeline):
 
     def __init__(self) -> None:
         super().__init__(FusionConfig())
-        self.heard: list[tuple[str, bool]] = []
-        self.going = False
+        self.heard: list[tuple[str, int]] = []
+        self.going_ns: int | None = None
 
     def push(self, sample: Sample, now_ns: int, *, ahead: bool = True) -> None:
-        self.heard.append((sample.source, self.going))
+        self.heard.append((sample.source, now_ns))
         super().push(sample, now_ns, ahead=ahead)
 
     def tick(self, now_ns: int) -> FusedOutput | None:
         output = super().tick(now_ns)
-        if output is None or output.pose is None or not output.target.text:
+        if output is None or output.pose is None or output.target.intent is not Intent.GO_TO:
             return output
-        self.going = True
+        self.going_ns = now_ns if self.going_ns is None else self.going_ns
         there = replace(
             output.target, go=True, reason=None, map_from_target=output.pose.map_from_base
         )
@@ -81,12 +81,16 @@ def test_a_sensor_is_lost_once_there_is_a_target_and_not_before(lost: str) -> No
     rates = SimulationOptions(camera_hz=5)
     simulation = Simulation(world, demo_rig((64, 48), 4, 90), seed=1, options=rates)
     with closing(pipeline):
-        (result,) = ClosedLoop(simulation, pipeline, ["go to the red box"], 4.0, lost).run()
-    assert result.outcome == DONE and result.seconds < 4.0
-    before = {source for source, going in pipeline.heard if not going}
-    after = {source for source, going in pipeline.heard if going}
-    assert {"camera", "gps", "odom"} <= before
-    assert {"camera", "lidar", "gps", "odom"} - after == ({lost} if lost else set())
+        commands = ["go to the red box", "stop"]
+        results = ClosedLoop(simulation, pipeline, commands, 4.0, lost).run()
+    assert [each.outcome for each in results] == [DONE, DONE]
+    assert max(each.seconds for each in results) < 4.0
+    assert pipeline.going_ns is not None
+    lost_ns = pipeline.going_ns + round(drives.LOST_AFTER_S * 1e9)
+    before = {source for source, stamp_ns in pipeline.heard if stamp_ns < lost_ns}
+    after = {source for source, stamp_ns in pipeline.heard if stamp_ns >= lost_ns}
+    every = {"camera", "lidar", "gps", "odom"}
+    assert every <= before and every - after == ({lost} if lost else set())
 
 
 def test_one_that_finds_nothing_holds_and_says_why() -> None:
