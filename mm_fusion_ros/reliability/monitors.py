@@ -72,6 +72,9 @@ LEAST_LEANING = 0.15
 # What is out of focus or smeared still shows colours, and where large things are: not left out.
 LEAST_BLURRED = 0.15
 LEAST_TINTED = 0.15
+# A picture that is so far white would have no trust, were there more than all; and from the second
+# on it falls to none at all white.
+BEYOND_WHITE, NEARLY_WHITE = 1.2, 0.95
 # Weight of the newest tilt: braking and bumps are no wrong mounting.
 TILT_STEP = 0.3
 
@@ -90,10 +93,10 @@ def camera_factors(figures: Figures, limits: ReliabilityConfig) -> Factors:
         ),
         rising(figures.get("dark_fraction", 0.0), 1.0, limits.dark_fraction),
     )
-    saturated = rising(
-        figures.get("saturated_fraction", 0.0),
-        0.5 * (1.0 + limits.saturated_fraction),
-        limits.saturated_fraction,
+    # What is not white is seen as well as ever, until hardly anything is left.
+    white = figures.get("saturated_fraction", 0.0)
+    saturated = min(
+        rising(white, BEYOND_WHITE, limits.saturated_fraction), rising(white, 1.0, NEARLY_WHITE)
     )
     # Out of focus, smeared, washed out by fog, or compressed: detail is gone.
     # Without any sharpness LEAST_BLURRED is left.

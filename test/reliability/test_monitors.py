@@ -148,7 +148,7 @@ def test_equal_fixes_are_left_to_the_filter() -> None:
         ({"brightness": 0.0, "contrast": 0.0, "sharpness": 0.0, "dark_fraction": 1.0}, Reason.DARK),
         ({"brightness": 0.04, "contrast": 0.5, "dark_fraction": 0.9}, Reason.DARK),
         ({"brightness": 1.0, "contrast": 0.0, "saturated_fraction": 1.0}, Reason.SATURATED),
-        ({"saturated_fraction": 0.5}, Reason.SATURATED),
+        ({"saturated_fraction": 0.7}, Reason.SATURATED),
         ({"sharpness": 0.0001}, Reason.BLURRED),
         ({"contrast": 0.04, "brightness": 0.75}, Reason.BLURRED),  # dense fog
         ({"blockiness": 6.0}, Reason.BLURRED),
@@ -159,6 +159,12 @@ def test_a_bad_image_is_named_by_its_true_cause(changed: dict[str, float], reaso
     trust, named = camera(**changed)
     assert named is reason
     assert trust < 0.6
+
+
+def test_what_is_not_white_keeps_its_say_until_hardly_anything_is_left() -> None:
+    trusts = [camera(saturated_fraction=white)[0] for white in (0.2, 0.5, 0.9, 0.97, 1.0)]
+    assert trusts == sorted(trusts, reverse=True)
+    assert trusts[0] == 1.0 and trusts[1] > 0.6 and trusts[2] > 0.2 and trusts[-1] == 0.0
 
 
 def test_a_black_image_is_dark_and_has_no_trust() -> None:
