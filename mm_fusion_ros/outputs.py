@@ -202,12 +202,15 @@ class ObstacleGrid:
         origin_xy: (2,) float64, the outer corner of cell [0, 0] in base_link [m].
         doubtful: (H, W) bool, unknown cells in which something was met, too little for an obstacle;
             None where nobody asked.
+        passed_over: (H, W) bool, cells nearer than any floor that is seen: rays pass over what is
+            low there, free as they say it is; None where nobody asked.
     """
 
     cells: NDArray[np.int8]
     resolution_m: float
     origin_xy: Float
     doubtful: NDArray[np.bool_] | None = None
+    passed_over: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,6 +35,7 @@ from mm_fusion_ros.pipeline import Pipeline
 from mm_fusion_ros.replay.runner import due
 from mm_fusion_ros.sim.demo_world import demo_world
 from mm_fusion_ros.sim.follower import Follower
+from mm_fusion_ros.sim.lighting import LIGHTS
 from mm_fusion_ros.sim.mission import DriveState, Mission
 from mm_fusion_ros.sim.simulation import Simulation
 
@@ -42,7 +43,6 @@ COMMANDS = ("go to the red box", "go to the blue ball", "go to the yellow box")
 INTACT = "intact"
 LOSSES = ("camera", "lidar", "gps", "odom")
 LOST_AFTER_S = 1.0
-LIGHTS = ("sun", "shade", "dusk")
 SEEDS = "seeds"
 DONE, HELD, FAILED = "done", "held", "failed"
 NOT_YET = ActionTarget(False, Intent.NONE, reason=HoldReason.NO_COMMAND)
@@ -113,7 +113,6 @@ class ClosedLoop:
     def _step(self) -> None:
         """To the next instant at which anything is measured."""
         simulation, follower = self._simulation, self._follower
-        follower.be_at(simulation.now_ns, simulation.state.map_from_base)
         simulation.set_target(follower.target(simulation.now_ns))
         samples = simulation.step()
         follower.be_at(simulation.now_ns, simulation.state.map_from_base)
@@ -158,8 +157,9 @@ class DriveExaminer:
         """Drives, and keeps the record; gives the seed back."""
         record = {INTACT: self._drive(seed, COMMANDS)}
         record |= {lost: self._drive(seed, COMMANDS[:1], lost) for lost in LOSSES}
-        plain = {name: [asdict(each) for each in results] for name, results in record.items()}
-        archive.write_json({"drives": plain}, archive.json_path(self._folder, seed))
+        archive.write_json(
+            {"drives": _plain_results(record)}, archive.json_path(self._folder, seed)
+        )
         return seed
 
     def _drive(self, seed: int, commands: Sequence[str], lost: str = "") -> list[DriveResult]:
@@ -181,7 +181,7 @@ def run_drives(
     Raises:
         ModelError: the model cannot be used.
         ConfigError: the split has fewer seeds.
-        ValueError: the folder holds drives of another model, protocol or code.
+        ValueError: the folder holds drives of another model or code.
     """
     seeds = list(protocol.chosen_seeds(split, count))
     folder = out / SEEDS
@@ -199,6 +199,10 @@ def fingerprint(folder: ModelFolder) -> dict[str, Any]:
         "calibration": dict(folder.manifest.calibration),
         "code": code_digest(*rooms, "evaluation/drives.py"),
     }
+
+
+def _plain_results(drives: Drives) -> dict[str, list[dict[str, Any]]]:
+    return {name: [asdict(each) for each in rows] for name, rows in drives.items()}
 
 
 def _read(path: Path) -> Drives:
@@ -259,8 +263,5 @@ def plain_drives(
             name: {key: plain(each) for key, each in vars(row).items()}
             for name, row in result.items()
         },
-        "drives": {
-            str(seed): {name: [asdict(each) for each in rows] for name, rows in of.items()}
-            for seed, of in zip(seeds, drives, strict=True)
-        },
+        "drives": {str(seed): _plain_results(of) for seed, of in zip(seeds, drives, strict=True)},
     }

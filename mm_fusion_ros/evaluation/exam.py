@@ -230,10 +230,10 @@ def code_digest(*more: str) -> str:
     Args:
         more: further rooms and files of the package that belong to it.
     """
-    return digest_of((*CODE_OF_RECORDS, *FILES_OF_RECORDS, *more))
+    return digest_of_code((*CODE_OF_RECORDS, *FILES_OF_RECORDS, *more))
 
 
-def digest_of(names: Sequence[str]) -> str:
+def digest_of_code(names: Sequence[str]) -> str:
     """SHA-256 of rooms and files of the package."""
     package = Path(__file__).resolve().parents[1]
     files: list[Path] = []

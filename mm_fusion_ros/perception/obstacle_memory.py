@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mm_fusion_ros.config import ObstaclesConfig
-from mm_fusion_ros.geometry import yaw_of
+from mm_fusion_ros.geometry import planar, yaw_of
 from mm_fusion_ros.outputs import FusedObject, ObstacleGrid
 from mm_fusion_ros.perception.obstacles import FREE, OCCUPIED, UNKNOWN
 from mm_fusion_ros.samples import Float
@@ -70,23 +71,23 @@ class ObstacleMemory:
         if odom_from_base is None or not self._keep_ns:
             return grid
         # A grid is level, whatever the odometry says of heights and tilts.
-        turn = yaw_of(odom_from_base)
-        rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-        place = odom_from_base[:2, 3:]
-        result = self._filled(grid, rotation, place, stamp_ns)
+        x, y = odom_from_base[:2, 3]
+        level = planar(x, y, yaw_of(odom_from_base))
+        result = self._filled(grid, level, stamp_ns)
         if learn:
-            self._learn(grid, rotation, place, stamp_ns, moving)
+            self._learn(grid, level, stamp_ns, moving)
         return result
 
-    def _filled(
-        self, grid: ObstacleGrid, rotation: Float, place: Float, stamp_ns: int
-    ) -> ObstacleGrid:
+    def _filled(self, grid: ObstacleGrid, level: Float, stamp_ns: int) -> ObstacleGrid:
         first, last = self._window(grid)
-        near = grid.cells[first[1] : last[1], first[0] : last[0]]
-        rows, columns = np.nonzero(near == UNKNOWN)
+        near = np.s_[first[1] : last[1], first[0] : last[0]]
+        unseen = grid.cells[near] == UNKNOWN
+        if grid.passed_over is not None:
+            unseen |= grid.passed_over[near] & (grid.cells[near] == FREE)
+        rows, columns = np.nonzero(unseen)
         rows, columns = rows + first[1], columns + first[0]
         middle = (np.stack([columns, rows]) + 0.5) * grid.resolution_m
-        cell = self._cells_of(grid.origin_xy[:, None] + middle, rotation, place)
+        cell = self._cells_of(grid.origin_xy[:, None] + middle, level)
         slot = tuple(cell % self._across)
         held = (self._cell[slot] == cell.T).all(axis=1)
         held &= stamp_ns - self._written_ns[slot] <= self._keep_ns
@@ -95,7 +96,7 @@ class ObstacleMemory:
             held &= (self._value[slot] != FREE) | ~grid.doubtful[rows, columns]
         cells = grid.cells.copy()
         cells[rows[held], columns[held]] = self._value[slot][held]
-        return ObstacleGrid(cells, grid.resolution_m, grid.origin_xy, grid.doubtful)
+        return replace(grid, cells=cells)
 
     def _window(self, grid: ObstacleGrid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """First and behind the last column and row (2,) of a grid that are in reach."""
@@ -106,22 +107,24 @@ class ObstacleMemory:
         )
 
     def _learn(
-        self, grid: ObstacleGrid, rotation: Float, place: Float, stamp_ns: int,
-        moving: Sequence[FusedObject],
-    ) -> None:  # fmt: skip
+        self, grid: ObstacleGrid, level: Float, stamp_ns: int, moving: Sequence[FusedObject]
+    ) -> None:
         """Writes down what is known.
 
         Each cell of the odometry frame asks what it is now: asked the other way round, some would
         get no answer, and keep what they were.
         """
-        cell = self._cells_of(np.zeros((2, 1)), rotation, place) + self._around
-        here = rotation.T @ ((cell + 0.5) * self._resolution_m - place)
+        cell = self._cells_of(np.zeros((2, 1)), level) + self._around
+        here = level[:2, :2].T @ ((cell + 0.5) * self._resolution_m - level[:2, 3:])
         index = np.floor((here - grid.origin_xy[:, None]) / grid.resolution_m).astype(np.int64)
         height, width = grid.cells.shape
         inside = (index >= 0).all(axis=0) & (index[0] < width) & (index[1] < height)
         cell, index, here = cell[:, inside], index[:, inside], here[:, inside]
         value = grid.cells[index[1], index[0]]
         known = value != UNKNOWN
+        if grid.passed_over is not None:
+            # That nothing is met where nothing can be met, is no news.
+            known &= (value != FREE) | ~grid.passed_over[index[1], index[0]]
         for each in moving:
             under = _under(each, here)
             value[under & (value == OCCUPIED)] = UNKNOWN
@@ -131,10 +134,10 @@ class ObstacleMemory:
         self._written_ns[slot] = stamp_ns
         self._cell[slot] = cell[:, known].T
 
-    def _cells_of(self, base_xy: Float, rotation: Float, place: Float) -> NDArray[np.int64]:
+    def _cells_of(self, base_xy: Float, level: Float) -> NDArray[np.int64]:
         """(2, n), cells of the odometry frame of places (2, n) in base_link [m]."""
         cells: NDArray[np.int64] = np.floor(
-            (rotation @ base_xy + place) / self._resolution_m
+            (level[:2, :2] @ base_xy + level[:2, 3:]) / self._resolution_m
         ).astype(np.int64)
         return cells
 

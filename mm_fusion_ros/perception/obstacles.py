@@ -1,8 +1,8 @@
 """What to steer around: an occupancy grid from lidar returns.
 
 Walls, kerbs and bushes are no object class, so they are taken from the points themselves: what
-stands on the ground is occupied, what a ray crossed on its way over floor is free, the rest is
-unknown. Nearer than the first floor that a ray meets it passes over what is low.
+stands on the ground is occupied, what a ray crossed on its way is free, the rest is unknown. Nearer
+than the first floor that a ray meets it passes over what is low: the grid says where.
 """
 
 from __future__ import annotations
@@ -52,10 +52,9 @@ def obstacle_grid(
     """The grid about the robot.
 
     A cell is occupied where at least `min_points` returns lie between `min_height_m` and
-    `max_height_m` above the local ground; free where the floor was seen, or from the nearest floor
-    seen in that direction up to the nearest occupied cell (without one, up to the farthest floor
-    seen); and the robot's own footprint is free. All else is unknown: also what lies nearer than
-    any floor that is seen, since rays pass over what is low there.
+    `max_height_m` above the local ground; free where the floor was seen, or up to the nearest
+    occupied cell in that direction (without one, up to the farthest floor seen); and the robot's
+    own footprint is free. All else is unknown.
 
     Args:
         points_base: (N, 3 or more), x y z [m] in base_link, all finite.
@@ -91,9 +90,8 @@ def obstacle_grid(
     blocks = blocks[occupied[cell[blocks]]]
 
     first, clear = _clear_range(ray, distance, np.flatnonzero(floor), blocks)
-    free = range_of_cell + config.resolution_m < clear[ray_of_cell]
-    free &= range_of_cell >= first[ray_of_cell]
-    free = free.reshape(across, across)
+    free = (range_of_cell + config.resolution_m < clear[ray_of_cell]).reshape(across, across)
+    passed_over = (range_of_cell < first[ray_of_cell]).reshape(across, across)
     free |= _inside(seen, across) > 0
     # A single return is too little for an obstacle, and too much for a free cell.
     free &= _inside(standing, across) == 0
@@ -103,7 +101,9 @@ def obstacle_grid(
     cells[_inside(occupied, across)] = OCCUPIED
     cells[_footprint(across, config)] = FREE
     doubtful = (_inside(standing, across) > 0) & (cells == UNKNOWN)
-    return ObstacleGrid(cells, config.resolution_m, np.array([-half, -half]), doubtful)
+    passed_over[_footprint(across, config)] = False
+    corner = np.array([-half, -half])
+    return ObstacleGrid(cells, config.resolution_m, corner, doubtful, passed_over)
 
 
 def _polar_place(

@@ -28,6 +28,7 @@ from mm_fusion_ros.ros.execution import executor_of, spin
 from mm_fusion_ros.ros.listener import Listener
 from mm_fusion_ros.ros.network import ros_environment
 from mm_fusion_ros.ros.places import config_file
+from mm_fusion_ros.sim.lighting import LIGHTS
 from mm_fusion_ros.sim.mission import Mission
 
 if TYPE_CHECKING:
@@ -69,9 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="", metavar="DIR", help="model folder")
     parser.add_argument("--speed", type=float, default=1.0, help="simulated seconds a second")
     parser.add_argument("--seed", type=int, default=1, help="of the simulated world and its noise")
-    parser.add_argument(
-        "--lighting", choices=("sun", "shade", "dusk"), default="sun", help="of the world"
-    )
+    parser.add_argument("--lighting", choices=LIGHTS, default="sun", help="of the world")
     parser.add_argument(
         "--fault", action="append", default=[], metavar="FAULT",
         help="strikes a sensor, as camera.black@20s-30s of simulated time; may be repeated",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from mm_fusion_ros.config import ConfigError, param
 from mm_fusion_ros.faults.injection import FaultError, Injector, parse
 from mm_fusion_ros.samples import Modality
+from mm_fusion_ros.sim.lighting import LIGHTS
 
 SOURCES = {
     "camera": Modality.CAMERA, "lidar": Modality.LIDAR, "gps": Modality.GPS,
@@ -21,7 +22,7 @@ class SimConfig:
     executor: str = param("auto", "how callbacks run", choices=("auto", "events", "single"))
     world: str = param("demo", "the yard of the demo, or a drawn one", choices=("demo", "drawn"))
     seed: int = param(1, "of world and noise", low=0, high=1_000_000_000)
-    lighting: str = param("sun", "of the demo's yard", choices=("sun", "shade", "dusk"))
+    lighting: str = param("sun", "of the demo's yard", choices=LIGHTS)
     speed: float = param(1.0, "simulated seconds a second, at most", low=0.01, high=1000.0)
     image_width: int = param(384, "of the camera", low=64, high=4096, unit="px")
     image_height: int = param(288, "of the camera", low=64, high=4096, unit="px")

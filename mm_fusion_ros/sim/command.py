@@ -13,6 +13,7 @@ from mm_fusion_ros import geometry
 from mm_fusion_ros.samples import Float, LidarScan
 from mm_fusion_ros.sim.bag_writer import STORAGES, BagWriter
 from mm_fusion_ros.sim.demo_world import demo_world
+from mm_fusion_ros.sim.lighting import LIGHTS
 from mm_fusion_ros.sim.simulation import Simulation, SimulationOptions, Truth, demo_rig
 from mm_fusion_ros.sim.world import World, WorldObject, WorldOptions, generate
 
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the world and all noise")
     parser.add_argument("--storage", choices=sorted(STORAGES), default="mcap")
     parser.add_argument("--world", choices=("demo", "yard", "street"), default="demo")
-    parser.add_argument("--lighting", choices=("sun", "shade", "dusk"), default="sun")
+    parser.add_argument("--lighting", choices=LIGHTS, default="sun")
     parser.add_argument(
         "--say", default="go to the red box", metavar="TEXT",
         help="what the robot is told after a second; it drives to the object of that colour and "

@@ -8,6 +8,8 @@ import numpy as np
 
 from mm_fusion_ros.sim.palette import Rgb
 
+LIGHTS = ("sun", "shade", "dusk")
+
 
 @dataclass(frozen=True)
 class Lighting:
@@ -46,7 +48,7 @@ def draw_lighting(name: str, rng: np.random.Generator) -> Lighting:
         ValueError: no such lighting.
     """
     if name == "any":
-        name = str(rng.choice(["sun", "shade", "dusk"], p=[0.5, 0.3, 0.2]))
+        name = str(rng.choice(LIGHTS, p=[0.5, 0.3, 0.2]))
     azimuth = rng.uniform(-np.pi, np.pi)
     warm = rng.uniform(0.0, 1.0)
     if name == "sun":

@@ -84,7 +84,7 @@ def specialist_precision(
     )  # fmt: skip
     findings: list[Findings] = []
     losses: list[float] = []
-    draw = torch.Generator()
+    contrast, draw = Contrast(), torch.Generator()  # neither is used by these stages
     for loaded in loader:
         batch = to_device(loaded, torch.device("cpu"))
         if who == "lidar":
@@ -92,7 +92,7 @@ def specialist_precision(
         else:
             answers = net.camera_head(net.camera(batch.cameras)[0])
         findings += [_findings(answer) for answer in answers.numpy()]
-        loss = stage_loss(net, Contrast(), batch, who, draw)["total"]
+        loss = stage_loss(net, contrast, batch, who, draw)["total"]
         losses += [float(loss)] * len(answers)
     truths = [_truths(cache.load(cache.path_of(folder, seed)), who) for seed in seeds]
     protocol = load_protocol()

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from mm_fusion_ros.evaluation.archive import write_json
-from mm_fusion_ros.evaluation.exam import digest_of, examined
+from mm_fusion_ros.evaluation.exam import digest_of_code, examined
 from mm_fusion_ros.evaluation.faulted import FINGERPRINT, check_fingerprint
 from mm_fusion_ros.model.fusion_net import STRATEGIES
 from mm_fusion_ros.model.heads import DetectionHead
@@ -269,7 +269,7 @@ def run(
     done: dict[tuple[str, str, int], float] = {}
     if kept is not None:
         kept.mkdir(parents=True, exist_ok=True)
-        how = {"budget": asdict(budget), "code": digest_of(CODE)}
+        how = {"budget": asdict(budget), "code": digest_of_code(CODE)}
         check_fingerprint(kept / FINGERPRINT, how)
         done = {each: _read(path) for each in asked if (path := _path(kept, each)).exists()}
     left = [each for each in asked if each not in done]

@@ -77,6 +77,19 @@ def test_what_is_seen_is_believed_at_once() -> None:
     assert at(memory.complete(seen_from(near, None), near, T0 + 2 * SECOND_NS), near, post) == FREE
 
 
+def test_what_is_called_free_by_rays_that_pass_over_it_stays_occupied() -> None:
+    memory = ObstacleMemory(ObstaclesConfig())
+    post = (4.0, 0.0)
+    for seconds, x in enumerate((0.0, 2.0, 2.0, 2.0)):
+        here = planar(x, 0.0, 0.0)
+        grid = seen_from(here, post)
+        over = grid.cells == UNKNOWN
+        grid.cells[over] = FREE
+        grid = memory.complete(replace(grid, passed_over=over), here, T0 + seconds * SECOND_NS)
+        assert at(grid, here, post) == OCCUPIED
+        assert at(grid, here, (x, 1.5)) == FREE
+
+
 @pytest.mark.parametrize(("seconds", "remembered"), [(59.0, True), (61.0, False)])
 def test_it_is_forgotten_in_time(seconds: float, remembered: bool) -> None:
     memory = ObstacleMemory(ObstaclesConfig())
